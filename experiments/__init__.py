@@ -1,0 +1,1 @@
+"""Claims, and the commands that check them: fidelity, cost, demo."""

@@ -1,0 +1,1 @@
+"""Knowledge distillation from a nonlinear digital teacher into a physical optical student."""

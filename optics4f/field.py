@@ -1,0 +1,50 @@
+"""The light on a plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .grid import Grid
+
+
+def intensity(data: Tensor) -> Tensor:
+    """``|data|**2`` of a complex tensor, real, same shape; differentiable at 0, where ``abs`` is not."""
+    return data.real.square() + data.imag.square()
+
+
+@dataclass(frozen=True)
+class Field:
+    """A monochromatic, scalar, coherent field on a grid.
+
+    Attributes:
+        data: Complex amplitude, shape ``(..., height, width)``; ``|data|**2`` is the intensity
+            (irradiance [W/m^2] once the illumination carries a power).
+        grid: Plane on which ``data`` is sampled.
+        wavelength: Vacuum wavelength [m].
+
+    Raises:
+        ValueError: ``data`` does not end in ``grid.shape``.
+        TypeError: ``data`` is not complex.
+    """
+
+    data: Tensor
+    grid: Grid
+    wavelength: float
+
+    def __post_init__(self) -> None:
+        if not self.data.is_complex():
+            raise TypeError(f"data must be complex, got {self.data.dtype}. Convert an amplitude with torch.complex.")
+        if tuple(self.data.shape[-2:]) != self.grid.shape:
+            raise ValueError(f"data must end in the grid's shape {self.grid.shape}, got {tuple(self.data.shape)}.")
+
+    @property
+    def intensity(self) -> Tensor:
+        """Intensity ``|data|**2``, shape ``(..., height, width)``."""
+        return intensity(self.data)
+
+    @property
+    def power(self) -> Tensor:
+        """Intensity integrated over the plane, shape ``(...)``."""
+        return self.intensity.sum(dim=(-2, -1)) * self.grid.pitch**2
