@@ -1,0 +1,366 @@
+"""The HDF5 mask bundle: what the bench uploads, and the camera frames that it should then see.
+
+The only importer of h5py. Layout: ``docs/reference/bench_format.md``. The root datasets ``phase`` [rad] and ``display``
+[gray levels] are what slmsuite's ``load_phase`` reads; all else is attributes and groups. Opening a bundle runs no code
+from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import __version__
+from .config import BenchSpecification, bench_from
+from .devices import slm_device
+from .files import written_whole
+from .fourf import FourF
+
+SCHEMA = "optics4f-mask-bundle"
+SCHEMA_VERSION = "1.0"
+_SLMSUITE_VERSION = "0.5.0"  # whose layout of phase and display this is
+
+
+class BundleError(ValueError):
+    """A bundle that must not be used; the message says what differs."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A mask bundle in memory.
+
+    Attributes:
+        levels: Levels of the used area, shape ``(masks, height, width)``; level k is phase ``2 pi k / 2**bits``.
+        config: TOML that made it, with at least ``[bench]``.
+        images: Test images in [0, 1], shape ``(N, height, width)``, float32.
+        frames: Camera frames predicted for them [DN], noise on, shape ``(N, masks, h, w)``, int64.
+        frames_noise_free: The same without noise.
+        noise_seed: Seed of the noise in ``frames``.
+        attributes: Root attributes of the file; empty before it is written.
+    """
+
+    levels: Tensor
+    config: str
+    images: Tensor
+    frames: Tensor
+    frames_noise_free: Tensor
+    noise_seed: int
+    attributes: dict = field(default_factory=dict)
+
+    @property
+    def specification(self) -> BenchSpecification:
+        """The bench that the masks are for."""
+        return bench_from(tomllib.loads(self.config), source="the bundle's configuration")
+
+
+def predict_frames(
+    specification: BenchSpecification, levels: Tensor, images: Tensor, noise_seed: int
+) -> tuple[Tensor, Tensor]:
+    """Camera frames that a bench with these levels on its SLM delivers: from the levels alone.
+
+    Args:
+        specification: The bench.
+        levels: Integer levels, shape ``(masks, height, width)``.
+        images: Images in [0, 1], shape ``(N, height, width)``.
+        noise_seed: Seed of the camera noise.
+
+    Returns:
+        Frames [DN] with noise and without, int64, shape ``(N, masks, h, w)``.
+    """
+    bench = specification.build()
+    bench.slm.load_levels(levels)
+    return frames_of(bench, specification, images, noise_seed)
+
+
+@torch.no_grad()
+def frames_of(
+    bench: FourF, specification: BenchSpecification, images: Tensor, noise_seed: int
+) -> tuple[Tensor, Tensor]:
+    """As :func:`predict_frames`, for a bench in memory and the masks that are on it."""
+    light = specification.build_route(bench)(images[:, None])
+    noisy = bench.camera.counts(light, torch.Generator(light.data.device).manual_seed(noise_seed))
+    return noisy.long(), bench.camera.counts(light).long()
+
+
+def write_bundle(path: str | Path, bundle: Bundle) -> None:
+    """Write a bundle, whole or not at all.
+
+    Args:
+        path: HDF5 file; an older one is replaced in one step.
+        bundle: What to write; its frames must be those of its levels (:func:`predict_frames`).
+    """
+    specification = bundle.specification
+    device = slm_device(specification.slm.device)
+    bench = specification.build()
+    bench.slm.load_levels(bundle.levels)
+    if bundle.images.shape[0] != bundle.frames.shape[0] or bundle.frames.shape[1] != bundle.levels.shape[0]:
+        raise BundleError(
+            f"frames must be (images, masks, ...), got {tuple(bundle.frames.shape)} for {bundle.images.shape[0]} "
+            f"images and {bundle.levels.shape[0]} masks."
+        )
+    panel = tuple(device.shape.value) if device.shape is not None else specification.slm.shape
+    origin = tuple((n - m) // 2 for n, m in zip(panel, specification.slm.shape, strict=True))
+    bits, slope = bench.slm.bit_depth, specification.slm.gray_slope
+    # slmsuite's convention for slope -1: phase 0 is the brightest gray, more delay is darker.
+    gray_at_zero = 2**bits - 1 if slope < 0 else 0
+    inside = tuple(slice(o, o + m) for o, m in zip(origin, specification.slm.shape, strict=True))
+    with written_whole(path) as part, h5py.File(part, "w") as file:
+        file.attrs.update(
+            schema=SCHEMA,
+            schema_version=SCHEMA_VERSION,
+            producer="optics4f",
+            producer_version=__version__,
+            created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            uuid=str(uuid.uuid4()),
+            device=device.name,
+            device_slug=device.slug,
+            device_serial="generic",
+            wavelength_m=specification.wavelength,
+            medium="air",
+            pixel_pitch_m=np.array([bench.slm.grid.pitch] * 2),
+            shape=np.array(panel),
+            active_origin_px=np.array(origin),
+            active_shape_px=np.array(specification.slm.shape),
+            fill_factor=bench.slm.fill_factor,
+            axis_order="row,column",
+            origin="upper-left",
+            flip_ud=False,
+            flip_lr=False,
+            rotation_deg=0.0,
+            fft_convention="forward exp(-2 pi i x f), DC at (H//2, W//2)",
+            parity="the 4f turns the image by 180 degrees",
+            lut_applied=False,
+            lut_name="none",
+            lut_sha256="none",
+            flatness_correction_included=False,
+            flatness_sha256="none",
+            exposures=len(bundle.levels),
+        )
+        file["__version__"] = _SLMSUITE_VERSION
+        for number, levels in enumerate(bundle.levels.cpu().numpy()):
+            full = np.zeros(panel, dtype=np.int64)
+            full[inside] = levels
+            gray = (gray_at_zero + slope * full) % 2**bits
+            group = file.create_group(f"exposures/{number:03d}")
+            phase = group.create_dataset(
+                "phase", data=(full * (2 * np.pi / 2**bits)).astype(np.float32), compression="gzip", shuffle=True
+            )
+            phase.attrs.update(units="rad", sign="exp(+i phase)", increasing="delay", wrapped="[0, 2 pi)")
+            display = group.create_dataset(
+                "display", data=gray.astype(np.uint8 if bits <= 8 else np.uint16), compression="gzip"
+            )
+            display.attrs.update(
+                units="gray level",
+                bit_depth=bits,
+                gray_at_zero_phase=gray_at_zero,
+                gray_at_2pi=gray_at_zero,  # the circle closes: 2 pi is level 0 again
+                gray_slope=slope,
+                rounding="nearest",
+            )
+        file["phase"], file["display"] = file["exposures/000/phase"], file["exposures/000/display"]  # by hard link
+        file.create_group("encoding").attrs.update(kind="phase_only" if device.kind == "phase" else device.kind)
+        file.create_group("optics").attrs.update(
+            f1_m=bench.lens1.focal_length,
+            f2_m=bench.lens2.focal_length,
+            magnification=bench.magnification,
+            fourier_stop_m=np.array(bench.slm.grid.extent),
+            coherence="coherent",
+        )
+        file["config"] = bundle.config
+        file["config"].attrs["format"] = "TOML"
+        expected = file.create_group("expected")
+        expected.attrs.update(
+            noise_seed=bundle.noise_seed,
+            torch_version=str(torch.__version__),
+            exposure=specification.camera.exposure,
+            camera_pitch_m=bench.camera.grid.pitch,
+            camera_binning=bench.camera.binning,
+        )
+        for name, data, units in (
+            ("images", bundle.images.cpu().numpy().astype(np.float32), "1"),
+            ("frames", bundle.frames.cpu().numpy().astype(np.uint32), "DN"),
+            ("frames_noise_free", bundle.frames_noise_free.cpu().numpy().astype(np.uint32), "DN"),
+        ):
+            expected.create_dataset(name, data=data, compression="gzip").attrs["units"] = units
+        for _, dataset in _datasets(file):
+            dataset.attrs["sha256"] = _sha256(dataset)
+        file.attrs["attributes_sha256"] = _attributes_sha256(file)
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """A bundle whose checksums hold.
+
+    Raises:
+        BundleError: The file is missing, damaged, of another kind or of a newer major version; one line.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, str(path))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} does not exist.") from error
+    except (OSError, RuntimeError) as error:
+        raise BundleError(f"{path} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
+    except (KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BundleError(f"{path} is not a complete {SCHEMA}: {str(error).splitlines()[0]}.") from error
+
+
+def verify_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and prove it: checksums, device limits, and its frames simulated again from ``display`` alone.
+
+    Frames without noise may differ by one count (rounding, on another processor); frames with noise must lie within
+    7 standard deviations of them.
+
+    Raises:
+        BundleError: Anything differs; one line that names it.
+    """
+    bundle = read_bundle(path)
+    try:
+        again, again_noise_free = predict_frames(
+            bundle.specification, bundle.levels, bundle.images, bundle.noise_seed
+        )
+    except ValueError as error:
+        raise BundleError(f"{path} cannot be simulated: {error}") from error
+    if again_noise_free.shape != bundle.frames_noise_free.shape:
+        raise BundleError(
+            f"{path}: expected/frames_noise_free has shape {tuple(bundle.frames_noise_free.shape)}, the simulation of "
+            f"display gives {tuple(again_noise_free.shape)}."
+        )
+    worst = (again_noise_free - bundle.frames_noise_free).abs().max().item()
+    if worst > 1:
+        raise BundleError(
+            f"{path}: expected/frames_noise_free differs from the simulation of display by up to {worst} counts."
+        )
+    if not torch.equal(again, bundle.frames):
+        camera = bundle.specification.build().camera
+        gain, pixels = camera.sensor.electrons_per_count, camera.binning**2
+        variance = again_noise_free / gain + pixels * (camera.sensor.read_noise**2 / gain**2 + 1 / 12)
+        deviations = ((bundle.frames - again_noise_free).abs() / variance.sqrt()).max().item()
+        if deviations > 7:
+            raise BundleError(
+                f"{path}: expected/frames lie up to {deviations:.1f} standard deviations from the simulation of "
+                "display, at most 7 are noise."
+            )
+    return bundle
+
+
+def _read(file: h5py.File, path: str) -> Bundle:
+    attributes = {name: _plain(value) for name, value in file.attrs.items()}
+    if attributes.get("schema") != SCHEMA:
+        raise BundleError(f"{path} is not an {SCHEMA}, its schema is {attributes.get('schema', 'missing')!r}.")
+    version = str(attributes.get("schema_version"))
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise BundleError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}. "
+            f"Install optics4f {attributes.get('producer_version', 'of its producer')} or newer."
+        )
+    for name, dataset in _datasets(file):
+        stored = dataset.attrs.get("sha256")
+        try:
+            actual = _sha256(dataset)
+        except OSError as error:
+            raise BundleError(f"{path}: {name} is damaged: {str(error).splitlines()[0]}.") from error
+        if stored != actual:
+            raise BundleError(f"{path}: {name} differs from its checksum: the data were changed after writing.")
+    if attributes.get("attributes_sha256") != _attributes_sha256(file):
+        raise BundleError(f"{path}: attributes differ from their checksum: they were changed after writing.")
+    for name in ("phase", "display"):
+        if file[name].id != file[f"exposures/000/{name}"].id and file[name] != file[f"exposures/000/{name}"]:
+            raise BundleError(f"{path}: {name} is not exposures/000/{name}.")
+    bundle = Bundle(
+        levels=torch.stack([_levels(group, attributes, path) for _, group in sorted(file["exposures"].items())]),
+        config=file["config"].asstr()[()],
+        images=torch.from_numpy(file["expected/images"][()]),
+        frames=torch.from_numpy(file["expected/frames"][()].astype(np.int64)),
+        frames_noise_free=torch.from_numpy(file["expected/frames_noise_free"][()].astype(np.int64)),
+        noise_seed=int(file["expected"].attrs["noise_seed"]),
+        attributes=attributes,
+    )
+    specification = bundle.specification
+    for name, stated, wanted in (
+        ("wavelength_m", attributes["wavelength_m"], specification.wavelength),
+        ("device_slug", attributes["device_slug"], specification.slm.device),
+        ("active_shape_px", attributes["active_shape_px"], list(specification.slm.shape)),
+    ):
+        if stated != wanted:
+            raise BundleError(f"{path}: {name} is {stated}, but the configuration that made it says {wanted}.")
+    return bundle
+
+
+def _levels(exposure: h5py.Group, attributes: dict, path: str) -> Tensor:
+    """Levels of the used area, from the gray values alone; refused where ``phase`` tells another story."""
+    display, phase = exposure["display"], exposure["phase"]
+    bits = int(display.attrs["bit_depth"])
+    if display.shape != phase.shape or list(display.shape) != attributes["shape"]:
+        raise BundleError(
+            f"{path}: {display.name} has shape {display.shape}, {phase.name} {phase.shape}, "
+            f"the panel {tuple(attributes['shape'])}."
+        )
+    gray, radians = display[()].astype(np.int64), phase[()].astype(np.float64)
+    if gray.max() >= 2**bits:
+        raise BundleError(f"{path}: {display.name} has level {gray.max()}, {bits} bits end at {2**bits - 1}.")
+    if not np.isfinite(radians).all():
+        raise BundleError(f"{path}: {phase.name} has NaN or inf in it.")
+    levels = (int(display.attrs["gray_slope"]) * (gray - int(display.attrs["gray_at_zero_phase"]))) % 2**bits
+    off = np.abs((np.rint(radians * 2**bits / (2 * np.pi)) - levels + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1))
+    if off.max() > 0:
+        raise BundleError(f"{path}: {display.name} is {off.max():.0f} levels away from {phase.name}.")
+    (top, left), (height, width) = attributes["active_origin_px"], attributes["active_shape_px"]
+    return torch.from_numpy(levels[top : top + height, left : left + width].copy())
+
+
+def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every dataset once, root names first."""
+    names = sorted(name for name, item in file.items() if isinstance(item, h5py.Dataset))
+    seen = {file[name].id.__hash__() for name in names}
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    for name in [*names, *sorted(set(found) - set(names))]:
+        if name in names or file[name].id.__hash__() not in seen:
+            yield name, file[name]
+
+
+def _sha256(dataset: h5py.Dataset) -> str:
+    """Of the contiguous little-endian bytes, or of the text."""
+    value = dataset[()]
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    value = np.asarray(value)
+    return hashlib.sha256(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"))).tobytes()).hexdigest()
+
+
+def _attributes_sha256(file: h5py.File) -> str:
+    """Of all attributes of all groups and datasets but itself, as sorted JSON."""
+    items = {"/": file, **{name: file[name] for name in _all_names(file)}}
+    content = {
+        name: {key: _plain(value) for key, value in item.attrs.items() if key != "attributes_sha256"}
+        for name, item in items.items()
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _all_names(file: h5py.File) -> list[str]:
+    names: list[str] = []
+    file.visit(names.append)
+    return names
+
+
+def _plain(value: object) -> object:
+    """An HDF5 attribute as JSON knows it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bytes):
+        return value.decode()
+    return value

@@ -1,0 +1,268 @@
+"""TOML files in, validated and unit-aware specifications out.
+
+Unknown keys, wrong units and impossible values end in a ``ConfigError`` of one line that names file, line, key and,
+for a misspelt key, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .devices import camera_device, require, slm_device
+from .elements import SLM, AmplitudeSLM, Camera, Illumination, Lens
+from .elements.camera import Sensor
+from .elements.source import Encoding
+from .fourf import FourF
+from .grid import Grid
+from .routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
+from .routes.route import Route
+from .units import to_si
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, in one line."""
+
+
+class Specification(BaseModel):
+    """Base of all configuration tables: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def quantity(unit: str) -> BeforeValidator:
+    """Validator that turns ``"8 um"`` or a number in SI into a float in ``unit``."""
+    return BeforeValidator(lambda value: value if value is None else to_si(value, unit))
+
+
+Length = Annotated[float, quantity("m"), Field(gt=0, allow_inf_nan=False)]
+Shape = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+
+
+class ObjectSpecification(Specification):
+    """``[bench.object]``: the device that shows the images."""
+
+    shape: Shape
+    pitch: Length
+    pixels_per_logical: int = Field(1, ge=1)
+    samples_per_pixel: int = Field(1, ge=1)
+    encoding: Encoding = "amplitude"
+
+
+class LensSpecification(Specification):
+    """``[bench.lens1]``, ``[bench.lens2]``."""
+
+    focal_length: Length
+
+
+class SLMSpecification(Specification):
+    """``[bench.slm]``: the device, and the part of it that is used. Numbers given here override the preset's."""
+
+    device: str
+    shape: Shape
+    masks: int = Field(1, ge=1)
+    samples_per_pixel: int = Field(1, ge=1)
+    pitch: Length | None = None
+    bit_depth: int | None = Field(None, ge=1, le=16)
+    fill_factor: float | None = Field(None, gt=0, le=1)
+    gray_slope: Literal[-1, 1] = -1
+
+
+class CameraSpecification(Specification):
+    """``[bench.camera]``: the device, binning and exposure. Numbers given here override the preset's."""
+
+    device: str
+    shape: Shape
+    binning: int = Field(1, ge=1)
+    samples_per_pixel: int = Field(2, ge=1)
+    exposure: float = Field(gt=0, allow_inf_nan=False)
+    pitch: Length | None = None
+    full_well: float | None = Field(None, gt=0)
+    read_noise: float | None = Field(None, ge=0)
+    bit_depth: int | None = Field(None, ge=1, le=16)
+    dark_electrons: float = Field(ge=0)
+
+
+RouteName = Literal["angular_spectrum", "fourier_lens", "psf"]
+ROUTES: dict[str, type[Route]] = {
+    "angular_spectrum": AngularSpectrumRoute,
+    "fourier_lens": FourierLensRoute,
+    "psf": PSFRoute,
+}
+
+
+class BenchSpecification(Specification):
+    """``[bench]``: everything from the laser to the camera."""
+
+    wavelength: Length
+    route: RouteName = "fourier_lens"
+    object: ObjectSpecification
+    lens1: LensSpecification
+    slm: SLMSpecification
+    lens2: LensSpecification
+    camera: CameraSpecification
+
+    def build(self, *, dtype: torch.dtype = torch.complex64) -> FourF:
+        """The bench that the tables describe, masks flat.
+
+        Args:
+            dtype: Complex type of the light; masks take its real part's type.
+
+        Raises:
+            ValueError: A device or a number that is needed is not known; the message says what to write where.
+        """
+        slm, camera = slm_device(self.slm.device), camera_device(self.camera.device)
+        modulator = {"phase": SLM, "amplitude": AmplitudeSLM}.get(slm.kind)
+        if modulator is None:
+            raise ValueError(f"bench.slm.device must be a phase or amplitude SLM, got the {slm.kind} {slm.name}.")
+
+        def known(specification: Specification, device: object, name: str) -> float:
+            stated = getattr(specification, name)
+            return require(device, name) if stated is None else stated
+
+        pixels = Grid(self.slm.shape, known(self.slm, slm, "pitch"))
+        if slm.shape is not None and any(n > m for n, m in zip(self.slm.shape, slm.shape.value, strict=True)):
+            raise ValueError(f"bench.slm.shape must fit on {slm.name} ({slm.shape.value}), got {self.slm.shape}.")
+        return FourF(
+            Illumination(
+                self.object.shape,
+                self.object.pitch,
+                self.wavelength,
+                pixels_per_logical=self.object.pixels_per_logical,
+                samples_per_pixel=self.object.samples_per_pixel,
+                encoding=self.object.encoding,
+                dtype=dtype,
+            ),
+            Lens(self.lens1.focal_length),
+            modulator(
+                pixels,
+                masks=self.slm.masks,
+                bit_depth=int(known(self.slm, slm, "bit_depth")),
+                fill_factor=known(self.slm, slm, "fill_factor"),
+                samples_per_pixel=self.slm.samples_per_pixel,
+                dtype=torch.empty(0, dtype=dtype).real.dtype,
+            ),
+            Lens(self.lens2.focal_length),
+            Camera(
+                self.camera.shape,
+                known(self.camera, camera, "pitch"),
+                binning=self.camera.binning,
+                exposure=self.camera.exposure,
+                sensor=Sensor(
+                    full_well=known(self.camera, camera, "full_well"),
+                    read_noise=known(self.camera, camera, "read_noise"),
+                    bit_depth=int(known(self.camera, camera, "bit_depth")),
+                    dark_electrons=self.camera.dark_electrons,
+                ),
+            ),
+            samples_per_camera_pixel=self.camera.samples_per_pixel,
+        )
+
+    def build_route(self, bench: FourF) -> Route:
+        """The route named in the configuration, for a bench made by :meth:`build`."""
+        return ROUTES[self.route](bench)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def read_toml(path: str | Path) -> tuple[dict, str]:
+    """Parsed content and text of a TOML file.
+
+    Raises:
+        ConfigError: The file is missing, unreadable or no TOML.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist. Give the path of a configuration file (TOML).") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from error
+
+
+def validated(model: type[S], content: dict, *, source: str = "configuration", text: str = "") -> S:
+    """``content`` as a ``model``, or a ``ConfigError`` in one line.
+
+    Args:
+        model: Specification to fill.
+        content: Parsed TOML.
+        source: File name for the message.
+        text: The TOML itself, to find the line of a key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_one_line(model, error.errors(), source, text)) from error
+
+
+def load_bench(path: str | Path) -> BenchSpecification:
+    """The ``[bench]`` table of a TOML file; other tables are for other commands.
+
+    Raises:
+        ConfigError: Any defect of the file or of the table.
+    """
+    content, text = read_toml(path)
+    return bench_from(content, source=str(path), text=text)
+
+
+def bench_from(content: dict, *, source: str, text: str = "") -> BenchSpecification:
+    """The ``[bench]`` table of parsed TOML."""
+    if not isinstance(content.get("bench"), dict):
+        raise ConfigError(f"{source} has no table [bench]. It describes wavelength, object, lenses, SLM and camera.")
+    return validated(_WithBench, {"bench": content["bench"]}, source=source, text=text).bench
+
+
+class _WithBench(Specification):
+    bench: BenchSpecification
+
+
+def _one_line(model: type[BaseModel], errors: list, source: str, text: str) -> str:
+    # A misspelt key is also a missing one: the misspelling says more.
+    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
+    location = [part for part in first["loc"] if isinstance(part, str)]
+    key = ".".join(location)
+    line = _line_of(location, text)
+    place = f"{source}:{line}" if line else source
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _keys(model, location[:-1]), n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else f" Valid: {', '.join(_keys(model, location[:-1]))}."
+        return f"{place}: unknown key {key}.{hint}{more}"
+    if first["type"] == "missing":
+        return f"{place}: {key} is missing.{more}"
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    shown = first.get("input")
+    return f"{place}: {key}: {message}, got {shown!r}.{more}" if "got" not in message else f"{place}: {key}: {message}."
+
+
+def _keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = getattr(field, "annotation", None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line_of(location: list[str], text: str) -> int | None:
+    """Line of a key in TOML text: the last line that opens its table and then names it."""
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            table = [part.strip() for part in header[1].split(".")]
+            if table == location:
+                return number
+        elif (name := re.match(r"\s*([\w-]+)\s*=", line)) and [*table, name[1]] == location[: len(table) + 1]:
+            return number
+    return None

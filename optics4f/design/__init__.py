@@ -1,0 +1,5 @@
+"""Masks from targets."""
+
+from .retrieval import kinoform
+
+__all__ = ["kinoform"]

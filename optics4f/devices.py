@@ -1,0 +1,335 @@
+"""What is known of real devices: presets in which every number names its source.
+
+A number that no source gives is ``None``; :func:`require` asks for it by name instead of
+inventing it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from .units import to_si
+
+Number = float | tuple[float, ...]
+Kind = Literal["slm", "camera", "gpu"]
+
+CONFIDENCE = ("vendor", "paper", "reseller", "secondary", "derived", "unverified", "assumption")
+"""How far a number can be trusted, as the head of every preset file explains."""
+
+# What pint has no word for: unit in the file -> (unit here, factor).
+_COUNTED = {
+    "px": ("px", 1.0),
+    "bit": ("bit", 1.0),
+    "level": ("level", 1.0),
+    "e-": ("e-", 1.0),
+    "e-/s": ("e-/s", 1.0),
+    "e-/DN": ("e-/DN", 1.0),
+    "1": ("1", 1.0),
+    "TFLOP/s": ("flop/s", 1e12),
+}
+_WHOLE = {"px", "bit", "level"}
+_COMPONENT_UNITS = {
+    **{f"{prefix}J": "J" for prefix in ("", "m", "u", "n", "p", "f")},
+    **{"W": "W", "s": "s", "ms": "s", "Hz": "Hz", "1": "1", "Gbit/s": "bit/s"},
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number with its pedigree.
+
+    Attributes:
+        value: The number in ``unit``; several where it is a shape, a range or a table.
+        unit: SI unit, or what is counted: ``"px"``, ``"bit"``, ``"e-"``; ``"1"`` for a ratio.
+        source: Who says so.
+        confidence: One of :data:`CONFIDENCE`.
+        note: Condition or caveat.
+        low: Lower end where the source gives a range.
+        high: Upper end where the source gives a range.
+        wavelength: Wavelength that the number is for [m].
+    """
+
+    value: Number
+    unit: str
+    source: str
+    confidence: str
+    note: str = ""
+    low: float | None = None
+    high: float | None = None
+    wavelength: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What all devices have."""
+
+    slug: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLMDevice(Device):
+    """A spatial light modulator, on the Fourier plane or as the display of the input.
+
+    ``frame_rate`` [Hz] is how fast patterns are addressed, ``settle_time`` [s] how long a pixel
+    takes to follow. ``level_ratios`` is the displacement of each level of a phase light modulator
+    over the largest, ``level_order`` the order of the levels in memory.
+    """
+
+    UNITS = {
+        "shape": "px",
+        "pitch": "m",
+        "fill_factor": "1",
+        "bit_depth": "bit",
+        "frame_rate": "Hz",
+        "settle_time": "s",
+        "light_utilisation": "1",
+        "wavelength_range": "m",
+        "phase_range": "rad",
+        "level_at_2pi": "level",
+        "level_ratios": "1",
+        "level_order": "1",
+        "link_bandwidth": "bit/s",
+        "power": "W",
+    }
+
+    kind: Literal["phase", "amplitude", "dmd", "plm"]
+    shape: Value | None = None
+    pitch: Value | None = None
+    fill_factor: Value | None = None
+    bit_depth: Value | None = None
+    frame_rate: Value | None = None
+    settle_time: Value | None = None
+    light_utilisation: Value | None = None
+    wavelength_range: Value | None = None
+    phase_range: tuple[Value, ...] | None = None
+    level_at_2pi: tuple[Value, ...] | None = None
+    level_ratios: Value | None = None
+    level_order: Value | None = None
+    link_bandwidth: Value | None = None
+    power: Value | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraDevice(Device):
+    """A camera. ``link`` is its interface in words, ``link_bandwidth`` [bit/s] in numbers."""
+
+    UNITS = {
+        "shape": "px",
+        "pitch": "m",
+        "quantum_efficiency": "1",
+        "full_well": "e-",
+        "read_noise": "e-",
+        "bit_depth": "bit",
+        "conversion_gain": "e-/DN",
+        "frame_rate": "Hz",
+        "dark_current": "e-/s",
+        "link_bandwidth": "bit/s",
+        "power": "W",
+    }
+
+    link: str = ""
+    shape: Value | None = None
+    pitch: Value | None = None
+    quantum_efficiency: Value | None = None
+    full_well: Value | None = None
+    read_noise: Value | None = None
+    bit_depth: Value | None = None
+    conversion_gain: Value | None = None
+    frame_rate: Value | None = None
+    dark_current: Value | None = None
+    link_bandwidth: Value | None = None
+    power: Value | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPUDevice(Device):
+    """A GPU: dense peak rates [flop/s], memory bandwidth [byte/s], thermal design power [W]."""
+
+    UNITS = {
+        "peak_fp32": "flop/s",
+        "peak_tf32": "flop/s",
+        "peak_bf16": "flop/s",
+        "peak_fp16": "flop/s",
+        "bandwidth": "byte/s",
+        "tdp": "W",
+    }
+
+    peak_fp32: Value | None = None
+    peak_tf32: Value | None = None
+    peak_bf16: Value | None = None
+    peak_fp16: Value | None = None
+    bandwidth: Value | None = None
+    tdp: Value | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component(Value):
+    """What one sample, pixel or multiply-accumulate costs."""
+
+    slug: str
+    name: str
+
+
+_KINDS: dict[str, type[Device]] = {"slm": SLMDevice, "camera": CameraDevice, "gpu": GPUDevice}
+_SEVERAL = {"phase_range", "level_at_2pi"}  # one entry per wavelength
+
+
+def slm_device(name: str) -> SLMDevice:
+    """The spatial light modulator with this slug, such as ``"meadowlark-1920x1152"``."""
+    return _find(name, _presets("slm"), "slm")
+
+
+def camera_device(name: str) -> CameraDevice:
+    """The camera with this slug, such as ``"andor-zyla-4.2"``."""
+    return _find(name, _presets("camera"), "camera")
+
+
+def gpu_device(name: str) -> GPUDevice:
+    """The GPU with this slug, such as ``"h100-sxm"``."""
+    return _find(name, _presets("gpu"), "gpu")
+
+
+def component(name: str) -> Component:
+    """The component with this slug, such as ``"dac-8bit-gsps"``."""
+    return _find(name, _components(), "component")
+
+
+def device_names(kind: Literal["slm", "camera", "gpu", "component"]) -> list[str]:
+    """Slugs of all presets of one kind."""
+    return sorted(_components() if kind == "component" else _presets(kind))
+
+
+def require(device: Device, name: str) -> Number | tuple[Value, ...]:
+    """The SI number ``name`` of a device, such as ``require(camera, "quantum_efficiency")``.
+
+    Raises:
+        ValueError: Nobody has said what it is, or a device of this kind has no such number.
+    """
+    units = type(device).UNITS
+    if name not in units:
+        raise ValueError(f"{name} must be one of {', '.join(units)} for {device.slug}.")
+    found = getattr(device, name)
+    if found is None:
+        table = next(kind for kind, cls in _KINDS.items() if isinstance(device, cls))
+        raise ValueError(
+            f"{name} of {device.slug} must be known, but no source gives it. "
+            f"Write {name} = ... [{units[name]}] under [{table}] in the configuration."
+        )
+    return found.value if isinstance(found, Value) else found
+
+
+def load_devices(path: str | Path, kind: Kind) -> dict[str, Device]:
+    """The devices of a TOML file laid out as the presets are: slug -> device.
+
+    Raises:
+        ValueError: A number without source or confidence, an unknown key or unit.
+    """
+    return _devices(tomllib.loads(Path(path).read_text(encoding="utf-8")), kind)
+
+
+@cache
+def _presets(kind: Kind) -> Mapping[str, Device]:
+    if kind not in _KINDS:
+        raise ValueError(f'kind must be one of "slm", "camera", "gpu", "component", got {kind!r}.')
+    return _devices(_preset_file(f"{kind}s.toml"), kind)
+
+
+@cache
+def _components() -> Mapping[str, Component]:
+    components = {}
+    for slug, table in _preset_file("components.toml").items():
+        unit = table.get("unit", "")
+        if unit not in _COMPONENT_UNITS:
+            raise ValueError(f"unit of {slug} must be one of {', '.join(_COMPONENT_UNITS)}, got {unit!r}.")
+        table = dict(table)
+        name = table.pop("name")
+        components[slug] = Component(slug=slug, name=name, **vars(_value(table, _COMPONENT_UNITS[unit], slug)))
+    return components
+
+
+def _preset_file(name: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files("optics4f") / "presets" / name).read_text(encoding="utf-8"))
+
+
+def _devices(tables: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    return {slug: _device(slug, table, _KINDS[kind]) for slug, table in tables.items()}
+
+
+def _device(slug: str, table: Mapping[str, Any], cls: type[Device]) -> Device:
+    allowed = {field.name for field in fields(cls)} - {"slug"}
+    needed = {field.name for field in fields(cls) if field.default is MISSING} - {"slug"}
+    if unknown := sorted(table.keys() - allowed):
+        raise ValueError(f"{slug} must not have {', '.join(unknown)}. It may have {', '.join(sorted(allowed))}.")
+    if missing := sorted(needed - table.keys()):
+        raise ValueError(f"{slug} must have {', '.join(missing)}.")
+    if table.get("kind", "phase") not in ("phase", "amplitude", "dmd", "plm"):
+        raise ValueError(f'kind of {slug} must be "phase", "amplitude", "dmd" or "plm", got {table["kind"]!r}.')
+    read: dict[str, Any] = {"slug": slug}
+    for name, entry in table.items():
+        where = f"{name} of {slug}"
+        unit = cls.UNITS.get(name)
+        if unit is None:
+            read[name] = entry
+        elif name in _SEVERAL:
+            read[name] = tuple(_value(one, unit, where) for one in entry)
+        else:
+            read[name] = _value(entry, unit, where)
+    return cls(**read)
+
+
+def _value(entry: Any, unit: str, where: str) -> Value:
+    """One number of a file, in ``unit``; refused without a source and a confidence."""
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where} must be a table {{ value, unit, source, confidence }}, got {entry!r}.")
+    for key in ("value", "unit", "source", "confidence"):
+        if entry.get(key, "") == "":
+            raise ValueError(f"{where} must have a {key}. A number that nobody vouches for is left out.")
+    if entry["confidence"] not in CONFIDENCE:
+        raise ValueError(f"confidence of {where} must be one of {', '.join(CONFIDENCE)}, got {entry['confidence']!r}.")
+    if unknown := sorted(entry.keys() - {field.name for field in fields(Value)}):
+        raise ValueError(f"{where} must not have {', '.join(unknown)}.")
+    converted = {key: _convert(entry[key], entry["unit"], unit, where) for key in ("low", "high") if key in entry}
+    if "wavelength" in entry:
+        converted["wavelength"] = to_si(entry["wavelength"], "m", f"wavelength of {where}")
+    return Value(
+        value=_convert(entry["value"], entry["unit"], unit, where),
+        unit=unit,
+        source=entry["source"],
+        confidence=entry["confidence"],
+        note=entry.get("note", ""),
+        **converted,
+    )
+
+
+def _convert(number: Any, written: str, unit: str, where: str) -> Any:
+    if isinstance(number, list):
+        return tuple(_convert(one, written, unit, where) for one in number)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"value of {where} must be a number, got {number!r}.")
+    if written in _COUNTED:
+        counted, factor = _COUNTED[written]
+        if counted != unit:
+            raise ValueError(f"{where} must be in {unit}, got {written}.")
+        return int(number) if unit in _WHOLE and number == int(number) else float(f"{number * factor:.15g}")
+    if unit in {counted for counted, _ in _COUNTED.values()}:
+        raise ValueError(f"{where} must be in {unit}, got {written}.")
+    return to_si(f"{number!r} {written}", unit, where)
+
+
+def _find(name: str, known: Mapping[str, Any], kind: str) -> Any:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
+    nearest = f' Nearest: "{near[0]}".' if near else ""
+    raise ValueError(
+        f'{kind} must be a known device, got "{name}".{nearest} device_names("{kind}") lists all {len(known)}.'
+    )

@@ -1,0 +1,8 @@
+"""The parts of a bench: illumination, lens, SLM, camera."""
+
+from .camera import Camera
+from .lens import Lens
+from .slm import SLM, AmplitudeSLM
+from .source import Illumination
+
+__all__ = ["SLM", "AmplitudeSLM", "Camera", "Illumination", "Lens"]

@@ -1,0 +1,100 @@
+r"""One 4f bench: object plane, lens 1, SLM in the Fourier plane, lens 2, camera.
+
+``FourF`` describes; a route (``optics4f.routes``) computes. An object point :math:`x_0` lands at
+:math:`x_1 = -(f_2 / f_1) x_0`: the image is turned by 180 degrees.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from .elements import Camera, Illumination, Lens
+from .elements.slm import Modulator
+from .field import Field
+from .grid import Grid
+from .sampling import Check, intensity_check, replica_check
+
+
+class FourF(nn.Module):
+    """The parts of a bench and the three grids on which its light is described.
+
+    Light outside the SLM's used area is blocked: a stop of that size stands in the Fourier plane.
+
+    Args:
+        illumination: Turns images into fields; its ``grid`` is the object plane.
+        lens1: Lens between object and SLM, at its focal length from both.
+        slm: The masks; its ``samples`` are the Fourier plane.
+        lens2: Lens between SLM and camera, at its focal length from both.
+        camera: Turns the field at the image plane into counts.
+        samples_per_camera_pixel: Image samples along each side of a camera pixel; ``image`` is their grid.
+    """
+
+    def __init__(
+        self,
+        illumination: Illumination,
+        lens1: Lens,
+        slm: Modulator,
+        lens2: Lens,
+        camera: Camera,
+        *,
+        samples_per_camera_pixel: int = 2,
+    ) -> None:
+        super().__init__()
+        if samples_per_camera_pixel < 1:
+            raise ValueError(f"samples_per_camera_pixel must be at least 1, got {samples_per_camera_pixel}.")
+        for name, lens in (("lens1", lens1), ("lens2", lens2)):
+            if lens.focal_length < 0:
+                raise ValueError(f"{name} must have a positive focal length, got {lens.focal_length:g} m.")
+        self.illumination = illumination
+        self.lens1 = lens1
+        self.slm = slm
+        self.lens2 = lens2
+        self.camera = camera
+        q = samples_per_camera_pixel
+        # Pixels are centred on the axis by index n // 2, so a finer grid of q samples a pixel needs half a pixel more.
+        halves = (math.ceil(q * (n // 2) + (q - 1) / 2) for n in camera.grid.shape)
+        self.image = Grid(tuple(2 * half + 1 for half in halves), round(camera.grid.pitch / q, 15))
+
+    @property
+    def wavelength(self) -> float:
+        """Vacuum wavelength [m]."""
+        return self.illumination.wavelength
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Wavelength times focal length of lens 1 and of lens 2 [m^2]."""
+        return self.wavelength * self.lens1.focal_length, self.wavelength * self.lens2.focal_length
+
+    @property
+    def magnification(self) -> float:
+        """``-f2 / f1``: the real 4f turns the image by 180 degrees."""
+        return -self.lens2.focal_length / self.lens1.focal_length
+
+    def check_images(self, images: Tensor) -> None:
+        """Refuse what is not a batch of one-channel images, ``(batch, 1, height, width)``."""
+        if images.dim() != 4 or images.shape[1] != 1:
+            raise ValueError(f"images must have shape (batch, 1, height, width), got {tuple(images.shape)}.")
+
+    def object_field(self, images: Tensor) -> Field:
+        """Field at the object plane of images ``(batch, 1, height, width)``."""
+        self.check_images(images)
+        return self.illumination(images)
+
+    def plane_checks(self) -> tuple[Check, ...]:
+        """Sampling conditions of the three planes, which hold whatever the route."""
+        scale1, scale2 = self.scales
+        slm, image, source = self.slm.samples, self.image, self.illumination.grid
+        aperture = max(slm.extent)
+        camera = max(self.camera.grid.extent)
+        return (
+            replica_check("the SLM's used area", aperture, source.pitch, scale1, "the object's samples"),
+            replica_check("the object", max(source.extent), slm.pitch, scale1, "the SLM's samples"),
+            replica_check("the camera's window", camera, slm.pitch, scale2, "the SLM's samples"),
+            intensity_check(image.pitch, aperture, scale2),
+        )
+
+    def detect(self, field: Field, generator: torch.Generator | None = None) -> Tensor:
+        """What the camera makes of the field at the image plane, shape ``(batch, masks, height, width)``."""
+        return self.camera(field, generator)

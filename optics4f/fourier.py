@@ -1,0 +1,80 @@
+"""Fourier transforms between planes: unitary FFTs, and zoomed transforms between arbitrary sample positions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def unitary_fft2(data: Tensor) -> Tensor:
+    """Unitary 2-D DFT of ``data (..., height, width)``, FFT order: keeps ``sum |data|**2``."""
+    return torch.fft.fft2(data, norm="ortho")
+
+
+def unitary_ifft2(data: Tensor) -> Tensor:
+    """Inverse and adjoint of :func:`unitary_fft2`."""
+    return torch.fft.ifft2(data, norm="ortho")
+
+
+def fourier_matrix(outputs: Tensor, inputs: Tensor, scale: float) -> Tensor:
+    r"""Kernel of a one-dimensional Fourier integral between two sets of positions.
+
+    .. math:: K_{jn} = \exp(-2 \pi i \, u_j x_n / s)
+
+    Any pitch, any offset and any number of samples on either side: with :math:`s = \lambda f` the positions
+    are those of the two focal planes of a lens, so the field is computed *on the SLM's own pixels* and never
+    resampled (matrix Fourier transform; Soummer et al. 2007, Opt. Express 15, 15935).
+
+    Args:
+        outputs: Positions ``u`` [m] (or frequencies, if ``scale`` is 1), shape ``(j,)``, float64.
+        inputs: Positions ``x`` [m], shape ``(n,)``, float64.
+        scale: Length product ``s`` that makes the exponent dimensionless [m^2].
+
+    Returns:
+        complex128, shape ``(j, n)``; cast it once, after building.
+    """
+    return torch.polar(
+        torch.ones(1, dtype=torch.float64, device=inputs.device),
+        -2 * math.pi / scale * outputs.flatten()[:, None] * inputs.flatten()[None, :],
+    )
+
+
+def zoomed_fourier(data: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Separable transform ``rows @ data @ columns.T`` of ``data (..., height, width)``.
+
+    Args:
+        data: Complex field samples.
+        rows: Matrix of the y axis, shape ``(output height, height)``, from :func:`fourier_matrix`.
+        columns: Matrix of the x axis, shape ``(output width, width)``.
+
+    Returns:
+        Shape ``(..., output height, output width)``.
+    """
+    # The cheaper order first: the intermediate result should be the smaller of the two.
+    if rows.shape[0] * data.shape[-1] <= data.shape[-2] * columns.shape[0]:
+        return (rows @ data) @ columns.mT
+    return rows @ (data @ columns.mT)
+
+
+def interpolation_matrix(outputs: Tensor, count: int, pitch: float) -> Tensor:
+    r"""Band-limited (periodic sinc) interpolation from a regular axis to arbitrary positions.
+
+    Exact for any function that the samples describe without aliasing; the sample of index ``count // 2`` lies at 0.
+
+    Args:
+        outputs: Positions [m], shape ``(j,)``, float64.
+        count: Number of samples of the regular axis.
+        pitch: Their spacing [m].
+
+    Returns:
+        Real float64 matrix, shape ``(j, count)``.
+    """
+    inputs = (torch.arange(count, dtype=torch.float64, device=outputs.device) - count // 2) * pitch
+    phase = 2 * math.pi / (count * pitch) * (outputs.flatten()[:, None] - inputs[None, :])
+    orders = torch.arange(1, (count - 1) // 2 + 1, dtype=torch.float64, device=outputs.device)
+    kernel = 1 + 2 * torch.cos(phase[..., None] * orders).sum(-1)
+    if count % 2 == 0:
+        kernel = kernel + torch.cos(phase * (count // 2))  # the Nyquist term, shared by both signs
+    return kernel / count

@@ -1,0 +1,27 @@
+"""Camera noise from an explicit generator, with gradients through the expectation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
+    """Poisson draw with mean ``electrons``; the gradient is that of the mean.
+
+    Args:
+        electrons: Expected electrons, not negative, any shape. Left unchanged.
+        generator: Source of randomness, on the device of ``electrons``.
+
+    Returns:
+        Whole electrons, same shape and dtype.
+    """
+    return electrons + (torch.poisson(electrons.detach(), generator=generator) - electrons).detach()
+
+
+def read_noise(electrons: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Add zero-mean Gaussian noise of standard ``deviation`` [e-]."""
+    if deviation == 0:
+        return electrons
+    draw = torch.empty_like(electrons, requires_grad=False).normal_(0, deviation, generator=generator)
+    return electrons + draw

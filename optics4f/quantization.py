@@ -1,0 +1,54 @@
+"""Rounding to the levels a device can show, with a straight-through gradient."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def quantize_phase(phase: Tensor, bit_depth: int) -> Tensor:
+    r"""Round ``phase`` [rad] to the nearest of :math:`2^b` levels :math:`2 \pi k / 2^b`, wrapped to ``[0, 2 pi)``.
+
+    The circle is divided, not the interval: level :math:`2^b` is level 0, so every code
+    is a different phase. The gradient is that of the identity (Bengio et al. 2013). The result is, bit for bit, what
+    :func:`levels_to_phase` makes of the levels: training and a file of levels see the same light.
+    """
+    return _straight_through(levels_to_phase(phase_to_levels(phase.detach(), bit_depth), bit_depth, phase.dtype), phase)
+
+
+def phase_to_levels(phase: Tensor, bit_depth: int) -> Tensor:
+    """Levels ``0 ... 2**bit_depth - 1`` that display ``phase`` [rad], as integers."""
+    step = 2 * math.pi / 2**bit_depth
+    return torch.round(phase / step).long() % 2**bit_depth
+
+
+def levels_to_phase(levels: Tensor, bit_depth: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Phase [rad] in ``[0, 2 pi)`` that integer ``levels`` display."""
+    return (levels.double() * (2 * math.pi / 2**bit_depth)).to(dtype)
+
+
+def quantize_amplitude(amplitude: Tensor, bit_depth: int) -> Tensor:
+    r"""Round ``amplitude`` to the nearest of :math:`k / (2^b - 1)`, both ends included.
+
+    Values outside ``[0, 1]`` show the nearer end, as a passive device must; the gradient is that
+    of the identity everywhere, so a pixel that left the interval can come back.
+    """
+    levels = amplitude_to_levels(amplitude.detach(), bit_depth)
+    return _straight_through(levels_to_amplitude(levels, bit_depth, amplitude.dtype), amplitude)
+
+
+def amplitude_to_levels(amplitude: Tensor, bit_depth: int) -> Tensor:
+    """Levels ``0 ... 2**bit_depth - 1`` that display ``amplitude``, as integers."""
+    return torch.round(amplitude.clamp(0, 1) * (2**bit_depth - 1)).long()
+
+
+def levels_to_amplitude(levels: Tensor, bit_depth: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Amplitude in ``[0, 1]`` that integer ``levels`` display."""
+    return (levels.double() / (2**bit_depth - 1)).to(dtype)
+
+
+def _straight_through(rounded: Tensor, exact: Tensor) -> Tensor:
+    """The values of ``rounded``, to the last bit, with the gradient of ``exact``."""
+    return rounded + (exact - exact.detach())
