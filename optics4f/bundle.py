@@ -226,9 +226,7 @@ def verify_bundle(path: str | Path) -> Bundle:
     """
     bundle = read_bundle(path)
     try:
-        again, again_noise_free = predict_frames(
-            bundle.specification, bundle.levels, bundle.images, bundle.noise_seed
-        )
+        again, again_noise_free = predict_frames(bundle.specification, bundle.levels, bundle.images, bundle.noise_seed)
     except ValueError as error:
         raise BundleError(f"{path} cannot be simulated: {error}") from error
     if again_noise_free.shape != bundle.frames_noise_free.shape:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .devices import camera_device, require, slm_device
+from .devices import Device, camera_device, require, slm_device
 from .elements import SLM, AmplitudeSLM, Camera, Illumination, Lens
 from .elements.camera import Sensor
 from .elements.source import Encoding
@@ -122,9 +122,10 @@ class BenchSpecification(Specification):
         if modulator is None:
             raise ValueError(f"bench.slm.device must be a phase or amplitude SLM, got the {slm.kind} {slm.name}.")
 
-        def known(specification: Specification, device: object, name: str) -> float:
+        def known(specification: Specification, device: Device, name: str) -> float:
             stated = getattr(specification, name)
-            return require(device, name) if stated is None else stated
+            table = "bench.slm" if device is slm else "bench.camera"
+            return require(device, name, table=table) if stated is None else stated
 
         pixels = Grid(self.slm.shape, known(self.slm, slm, "pitch"))
         if slm.shape is not None and any(n > m for n, m in zip(self.slm.shape, slm.shape.value, strict=True)):

@@ -208,8 +208,13 @@ def device_names(kind: Literal["slm", "camera", "gpu", "component"]) -> list[str
     return sorted(_components() if kind == "component" else _presets(kind))
 
 
-def require(device: Device, name: str) -> Number | tuple[Value, ...]:
+def require(device: Device, name: str, *, table: str | None = None) -> Number | tuple[Value, ...]:
     """The SI number ``name`` of a device, such as ``require(camera, "quantum_efficiency")``.
+
+    Args:
+        device: A preset.
+        name: Which number.
+        table: Table of the configuration in which a missing number can be stated, for the message.
 
     Raises:
         ValueError: Nobody has said what it is, or a device of this kind has no such number.
@@ -219,7 +224,7 @@ def require(device: Device, name: str) -> Number | tuple[Value, ...]:
         raise ValueError(f"{name} must be one of {', '.join(units)} for {device.slug}.")
     found = getattr(device, name)
     if found is None:
-        table = next(kind for kind, cls in _KINDS.items() if isinstance(device, cls))
+        table = table or next(kind for kind, cls in _KINDS.items() if isinstance(device, cls))
         raise ValueError(
             f"{name} of {device.slug} must be known, but no source gives it. "
             f"Write {name} = ... [{units[name]}] under [{table}] in the configuration."
@@ -265,6 +270,8 @@ def _devices(tables: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def _device(slug: str, table: Mapping[str, Any], cls: type[Device]) -> Device:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{slug} must be a table of one device, got {table!r}. Write [slug] above its numbers.")
     allowed = {field.name for field in fields(cls)} - {"slug"}
     needed = {field.name for field in fields(cls) if field.default is MISSING} - {"slug"}
     if unknown := sorted(table.keys() - allowed):

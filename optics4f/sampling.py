@@ -58,10 +58,17 @@ class SamplingReport:
         """Whether every condition holds."""
         return all(check.valid for check in self.checks)
 
-    def refuse_if_invalid(self) -> None:
-        """Raise ``SamplingError`` with the first condition that fails, in one line."""
+    def refuse_if_invalid(self, override: tuple[str, ...] = ()) -> None:
+        """Raise ``SamplingError`` with the first condition that fails, in one line.
+
+        Args:
+            override: Quantities whose conditions may fail.
+        """
+        known = {check.quantity for check in self.checks}
+        if unknown := set(override) - known:
+            raise ValueError(f"override must name conditions of {sorted(known)}, got {sorted(unknown)}.")
         for check in self.checks:
-            if not check.valid:
+            if not check.valid and check.quantity not in override:
                 raise SamplingError(str(check))
 
     def rows(self) -> list[dict]:

@@ -14,7 +14,7 @@ from ..fourf import FourF
 from ..fourier import interpolation_matrix, zoomed_fourier
 from ..grid import Grid
 from ..propagation import angular_spectrum_transfer_function, apply_transfer_function
-from ..sampling import Check, SamplingError, lens_check
+from ..sampling import SamplingError, SamplingReport, lens_check
 from ..units import engineering
 from .route import Route
 
@@ -36,14 +36,11 @@ class AngularSpectrumRoute(Route):
             not a whole number of the SLM's.
     """
 
-    def __init__(
-        self, bench: FourF, *, window: tuple[int, int] | None = None, override: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, bench: FourF, *, window: tuple[int, int] | None = None, override: tuple[str, ...] = ()) -> None:
         pitch = bench.slm.samples.pitch
-        if window is None:
-            window = default_window(bench)
+        window = default_window(bench) if window is None else tuple(window)
+        super().__init__(bench, override=override, window=window)
         self.window = Grid(window, pitch)
-        super().__init__(bench, override=override)
         source = bench.illumination.grid
         if abs(source.pitch - pitch) > 1e-6 * pitch:
             raise SamplingError(
@@ -69,12 +66,13 @@ class AngularSpectrumRoute(Route):
             matrix = interpolation_matrix(positions.flatten(), count, pitch)
             self._constant(f"read_{axis}", matrix.to(torch.complex128))
 
-    def checks(self) -> tuple[Check, ...]:
-        wavelength = self.bench.wavelength
-        return (
-            lens_check("lens 1", self.window, wavelength, self.bench.lens1.focal_length),
-            lens_check("lens 2", self.window, wavelength, self.bench.lens2.focal_length),
-        )
+    @classmethod
+    def sampling(cls, bench: FourF, window: tuple[int, int] | None = None) -> SamplingReport:
+        """Conditions of the planes and of both lenses, in ``window`` or in the one taken by default."""
+        grid = Grid(default_window(bench) if window is None else window, bench.slm.samples.pitch)
+        lenses = ((1, bench.lens1), (2, bench.lens2))
+        checks = (lens_check(f"lens {n}", grid, bench.wavelength, lens.focal_length) for n, lens in lenses)
+        return SamplingReport((*bench.plane_checks(), *checks))
 
     def planes(self, source: Field) -> dict[str, Field]:
         """Field at every plane of the bench, by name, in the order of the light."""

@@ -33,7 +33,9 @@ class FourierLensRoute(Route):
 
     def fourier_field(self, source: Field) -> Field:
         """Field that reaches the SLM, shape ``(batch, 1, height, width)``."""
-        return Field(zoomed_fourier(source.data, self.stage1_y, self.stage1_x), self.bench.slm.samples, source.wavelength)
+        return Field(
+            zoomed_fourier(source.data, self.stage1_y, self.stage1_x), self.bench.slm.samples, source.wavelength
+        )
 
     def image_field(self, source: Field) -> Field:
         modulated = self.bench.slm(self.fourier_field(source))

@@ -46,8 +46,7 @@ class PSFRoute(Route):
                 "use the Fourier-lens route."
             )
         self.window = tuple(
-            n_image + self.stride * (n_object - 1)
-            for n_image, n_object in zip(image.shape, source.shape, strict=True)
+            n_image + self.stride * (n_object - 1) for n_image, n_object in zip(image.shape, source.shape, strict=True)
         )
         # Only outputs that see the whole object are kept, so wrap-around may spoil the rest: the PSF window suffices.
         self.length = tuple(next_fast_len(n) for n in self.window)
@@ -88,9 +87,7 @@ class PSFRoute(Route):
         bench.check_images(images)
         objects = bench.illumination.encode(images).flip((-2, -1))  # U_1 needs h(x_1 + (f2/f1) x_0): a correlation
         if self.stride > 1:
-            sparse = objects.new_zeros(
-                *objects.shape[:-2], *(self.stride * (n - 1) + 1 for n in objects.shape[-2:])
-            )
+            sparse = objects.new_zeros(*objects.shape[:-2], *(self.stride * (n - 1) + 1 for n in objects.shape[-2:]))
             sparse[..., :: self.stride, :: self.stride] = objects
             objects = sparse
         spectrum = torch.fft.fft2(objects, s=self.length)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..field import Field
 from ..fourf import FourF
-from ..sampling import Check, SamplingReport
+from ..sampling import SamplingReport
 
 
 class Route(nn.Module):
@@ -16,7 +16,8 @@ class Route(nn.Module):
 
     Args:
         bench: The 4f system.
-        override: Names (or parts of names) of the sampling conditions to ignore.
+        override: Quantities of the sampling conditions to ignore, as the refusal names them.
+        options: What the route's ``sampling`` needs beyond the bench.
 
     Shape:
         - Input: images ``(batch, 1, height, width)`` in [0, 1].
@@ -26,18 +27,16 @@ class Route(nn.Module):
         SamplingError: A sampling condition of the bench does not hold in this route, and is not overridden.
     """
 
-    def __init__(self, bench: FourF, *, override: tuple[str, ...] = ()) -> None:
+    def __init__(self, bench: FourF, *, override: tuple[str, ...] = (), **options: object) -> None:
         super().__init__()
         self.bench = bench
-        report = SamplingReport((*bench.plane_checks(), *self.checks()))
-        SamplingReport(
-            tuple(c for c in report.checks if not any(name in c.quantity for name in override))
-        ).refuse_if_invalid()
-        self.report = report
+        self.report = self.sampling(bench, **options)
+        self.report.refuse_if_invalid(override)
 
-    def checks(self) -> tuple[Check, ...]:
-        """Sampling conditions of this route beyond those of the planes."""
-        return ()
+    @classmethod
+    def sampling(cls, bench: FourF) -> SamplingReport:
+        """The sampling conditions of a bench in this route; nothing is computed and nothing refused."""
+        return SamplingReport(bench.plane_checks())
 
     @abstractmethod
     def image_field(self, source: Field) -> Field:
@@ -50,4 +49,3 @@ class Route(nn.Module):
         """Keep a constant that moves with the module and stays out of ``state_dict``; cast once, here."""
         dtype = self.bench.illumination.dtype
         self.register_buffer(name, value.to(dtype if value.is_complex() else value.dtype), persistent=False)
-

@@ -1,0 +1,22 @@
+"""Libraries of the ``[kd]`` extra, imported when they are first needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+def extra(module: str, package: str) -> ModuleType:
+    """Import ``module``, or say which install brings it.
+
+    Args:
+        module: Dotted name, as in an import statement.
+        package: Name of the distribution, for the message.
+
+    Raises:
+        ImportError: The library is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{package} must be installed, got none. Run: pip install "optics4f[kd]"') from error

@@ -1,0 +1,5 @@
+"""``python -m optics4f`` is the command ``optics4f``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The command ``optics4f``: sampling, simulate, verify, devices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__
+from .bundle import BundleError, frames_of, read_bundle, verify_bundle
+from .config import ROUTES, load_bench
+from .console import errors_in_one_line, run
+from .devices import Device, Value, camera_device, device_names, gpu_device, slm_device
+from .files import written_whole
+from .images import read_image
+from .plotting import plot_frames, png
+from .units import engineering
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Physical optics of a 4f system."
+)
+Config = Annotated[Path, typer.Argument(help="TOML file with a [bench] table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def sampling(config: Config, as_json: Json = False) -> None:
+    """Is every plane of the bench sampled finely and widely enough? Exit code 1 if not.
+
+    Example: optics4f sampling experiments/configs/demo.toml
+    """
+    with errors_in_one_line():
+        specification = load_bench(config)
+        report = ROUTES[specification.route].sampling(specification.build())
+    if as_json:
+        print(json.dumps({"valid": report.valid, "route": specification.route, "checks": report.rows()}, indent=2))
+    else:
+        table = Table(title=f"{config}, route {specification.route}")
+        for column in ("quantity", "value", "at most", "margin", "verdict", "advice"):
+            table.add_column(column, justify="right" if column in ("value", "at most", "margin") else "left")
+        for row in report.rows():
+            table.add_row(
+                row["quantity"],
+                engineering(row["value"], row["unit"]),
+                engineering(row["limit"], row["unit"]),
+                f"{row['margin']:.3g}",
+                "ok" if row["valid"] else "[bold red]undersampled[/]",
+                row["advice"],
+            )
+        Console().print(table)
+    raise typer.Exit(0 if report.valid else 1)
+
+
+@app.command()
+def simulate(
+    config: Config,
+    image: Annotated[Path, typer.Option(help="Object: any image file; it is made gray and resized.")],
+    out: Annotated[Path, typer.Option(help="PNG with the object and a camera frame per mask.")] = Path("frames.png"),
+    masks: Annotated[Path | None, typer.Option(help="Bundle whose masks to show; flat masks without.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the camera noise.")] = 0,
+) -> None:
+    """What the camera delivers for one image.
+
+    Example: optics4f simulate experiments/configs/demo.toml --image cat.png --masks runs/demo/masks.h5
+    """
+    with errors_in_one_line():
+        specification = load_bench(config)
+        bench = specification.build()
+        picture = read_image(image, specification.object.shape)
+        if masks is not None:
+            bench.slm.load_levels(read_bundle(masks).levels)
+        frames, _ = frames_of(bench, specification, picture[None], seed)
+        content = png(plot_frames(picture, frames[0], bench.camera.grid))
+        with written_whole(out) as part:
+            part.write_bytes(content)
+    print(f"{out}: {len(frames[0])} frames of {frames.shape[-2]} x {frames.shape[-1]} pixels, up to {frames.max()} DN")
+
+
+@app.command()
+def verify(bundle: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")], as_json: Json = False) -> None:
+    """Prove a mask bundle: checksums, device limits, predicted frames simulated again from its levels.
+
+    Exit code 1 and a line that says what differs if it must not be used.
+
+    Example: optics4f verify runs/demo/masks.h5
+    """
+    with errors_in_one_line(BundleError), torch.no_grad():
+        proven = verify_bundle(bundle)
+    facts = {
+        "masks": len(proven.levels),
+        "frames": len(proven.frames) * len(proven.levels),
+        "device": proven.attributes["device"],
+        "wavelength_m": proven.attributes["wavelength_m"],
+        "uuid": proven.attributes["uuid"],
+    }
+    if as_json:
+        print(json.dumps({"verified": True, **facts}))
+    else:
+        print(
+            f"{bundle}: verified. {facts['masks']} masks for {facts['device']} at "
+            f"{engineering(facts['wavelength_m'], 'm')}; checksums hold, {facts['frames']} predicted frames simulated "
+            "again from display alone."
+        )
+
+
+@app.command()
+def devices(
+    name: Annotated[str | None, typer.Argument(help="A device to show in full.")] = None, as_json: Json = False
+) -> None:
+    """List the device presets, or show one: every number with its source.
+
+    Example: optics4f devices meadowlark-1920x1152
+    """
+    finders = {"slm": slm_device, "camera": camera_device, "gpu": gpu_device}
+    with errors_in_one_line():
+        if name is None:
+            listed = {kind: device_names(kind) for kind in finders}
+            if as_json:
+                print(json.dumps(listed))
+            else:
+                for kind, slugs in listed.items():
+                    print(f"{kind}:", *slugs, sep="\n  ")
+            return
+        kind = next((kind for kind in finders if name in device_names(kind)), "slm")
+        _show(finders[kind](name), as_json)
+
+
+def _show(device: Device, as_json: bool) -> None:
+    rows = []
+    for number in type(device).UNITS:
+        found = getattr(device, number)
+        for value in found if isinstance(found, tuple) else (found,):
+            known = isinstance(value, Value)
+            rows.append(
+                {
+                    "number": number,
+                    "value": value.value if known else None,
+                    "unit": value.unit if known else "",
+                    "confidence": value.confidence if known else "unknown",
+                    "source": value.source if known else "",
+                }
+            )
+    if as_json:
+        print(json.dumps({"name": device.name, "numbers": rows}))
+        return
+    table = Table(title=device.name)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("unknown" if v is None else str(v) for v in row.values()))
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

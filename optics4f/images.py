@@ -1,0 +1,30 @@
+"""Image files as tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+
+def read_image(path: str | Path, shape: tuple[int, int]) -> Tensor:
+    """A file as a gray image of ``shape``, in [0, 1], float32.
+
+    Args:
+        path: Anything that Pillow reads.
+        shape: ``(height, width)`` to resize to, bilinearly.
+
+    Raises:
+        ValueError: The file is missing or is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            gray = image.convert("L").resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    except FileNotFoundError as error:
+        raise ValueError(f"image {path} does not exist.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"image {path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+    return torch.from_numpy(np.asarray(gray, dtype=np.float32) / 255)
