@@ -45,7 +45,7 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     """
     start = time.perf_counter()
     settings = configuration.settings
-    data = load_digits(size=settings.bench.object.shape[0])
+    data = load_digits(size=settings.bench.object.shape[0], split_seed=settings.data.split_seed)
     settings.bench.build_route(settings.bench.build())  # a bench that cannot be sampled is refused before training
     optical_cost(_completed(settings, settings.cost, macs=1))  # and a cost that cannot be computed, too
 

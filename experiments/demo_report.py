@@ -11,6 +11,7 @@ from kd.students import OpticalStudent
 from kd.training import Evaluation
 from optics4f.bundle import frames_of
 from optics4f.field import intensity
+from optics4f.files import written_whole
 from optics4f.plotting import (
     plot_ablation,
     plot_confusion,
@@ -42,7 +43,7 @@ def write_report(
     """One self-contained HTML page.
 
     Args:
-        path: Where to write it.
+        path: Where to write it; the picture of the planes is also kept beside it, as ``planes.png``.
         configuration: What was asked for.
         metrics: Content of ``metrics.json``.
         student: The physical student whose masks were exported.
@@ -64,7 +65,7 @@ def write_report(
         f"Confusion matrix of the physical student, accuracy {evaluation.accuracy:.1%}",
         "Physical student with teacher, first seed.",
     )
-    _bench(page, configuration, student, data)
+    _bench(page, path.parent, configuration, student, data)
     page.section(
         "Fidelity",
         "One effect at a time, evaluated on masks that were trained with all effects of the bench; nothing retrained.",
@@ -85,7 +86,7 @@ def write_report(
 
 
 @torch.no_grad()
-def _bench(page: Report, configuration: Configuration, student: OpticalStudent, data: DataSplits) -> None:
+def _bench(page: Report, folder: Path, configuration: Configuration, student: OpticalStudent, data: DataSplits) -> None:
     specification = configuration.settings.bench
     bench = student.front_end.bench
     image = data.test.images[SHOWN_IMAGE, 0]
@@ -106,8 +107,11 @@ def _bench(page: Report, configuration: Configuration, student: OpticalStudent, 
         + ", ".join(f"{100 * value:.1f} %" for value in share.tolist()),
     )
     planes = AngularSpectrumRoute(bench).planes(bench.object_field(image[None, None]))
+    picture = png(plot_planes(planes))
+    with written_whole(folder / "planes.png") as part:
+        part.write_bytes(picture)
     page.figure(
-        png(plot_planes(planes)),
+        picture,
         f"Intensity in every plane of the 4f system for one image of class {label}",
         f"Every plane for one test image (class {label}) and the first mask, by angular-spectrum propagation.",
     )

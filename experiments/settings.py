@@ -18,6 +18,7 @@ class DataSettings(Specification):
     """``[data]``: which images."""
 
     name: Literal["digits"]
+    split_seed: int = Field(0, ge=0)
 
 
 class RunSettings(Specification):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from kd.extras import extra
+from kd.provenance import commit
 from optics4f import __version__
 from optics4f.files import written_whole
 
 METADATA_KEY = "optics4f"  # safetensors metadata maps text to text: ours is one JSON object
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def save_checkpoint(
@@ -32,7 +31,7 @@ def save_checkpoint(
     Raises:
         ImportError: safetensors is not installed.
     """
-    metadata = {"config": config, "seed": seed, "metrics": metrics, "version": __version__, "commit": _commit()}
+    metadata = {"config": config, "seed": seed, "metrics": metrics, "version": __version__, "commit": commit()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as part:
         extra("safetensors.torch", "safetensors").save_file(tensors, part, {METADATA_KEY: json.dumps(metadata)})
@@ -77,15 +76,3 @@ def _difference(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> str:
             return f"{name} of shape {tuple(actual[name].shape)} instead of {tuple(tensor.shape)}"
     unexpected = sorted(actual.keys() - expected.keys())
     return f"an unexpected {unexpected[0]}" if unexpected else ""
-
-
-def _commit() -> str:
-    """Commit of the source tree, ``-dirty`` when edited, or ``unknown`` outside of one."""
-    if not (REPOSITORY / ".git").exists():  # an installed package may sit inside somebody else's repository
-        return "unknown"
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return result.stdout.strip()

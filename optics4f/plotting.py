@@ -7,7 +7,9 @@ display. Planes are drawn as the data lie, row 0 at the top: y runs downwards, a
 from __future__ import annotations
 
 import io
+import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -30,6 +33,7 @@ LIGHT, PICTURE, PHASE, SHARE = "inferno", "gray", "twilight", "Blues"
 # Okabe and Ito 2008: told apart with any colour vision; without their yellow, which is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 HATCHES = ("", "////", "....", "xxxx")
+PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 DECADES = 4  # of a logarithmic intensity; what is darker takes the darkest colour
 
 
@@ -59,7 +63,7 @@ def plot_intensity(
     intensity, grid = _intensity_of(light, grid)
     ax = _axes(grid) if ax is None else ax
     image = _draw_intensity(ax, intensity, grid, _length_unit(grid), _norm(intensity, log))
-    ax.figure.colorbar(image, ax=ax, label=label)
+    _bar(image, ax, label)
     ax.set_title(title or "")
     return ax
 
@@ -94,8 +98,9 @@ def plot_field(field: Field, *, log: bool = False, title: str | None = None) -> 
     phase = _plane(field.data.angle(), grid, "phase")
     _phase_bar(_draw_phase(right, phase, grid, _length_unit(grid), intensity=intensity), right)
     right.set_title("phase")
-    right.set_ylabel("")
-    figure.suptitle(title or "")
+    _share_labels([left, right])
+    if title:
+        figure.suptitle(title)
     return figure
 
 
@@ -104,7 +109,8 @@ def plot_masks(phase: Tensor, grid: Grid) -> Figure:
     figure, axes = _panels(_count(phase, "phase"), grid)
     for k, ax in enumerate(axes):
         image = _draw_phase(ax, _plane(phase[k], grid, "phase"), grid, _length_unit(grid))
-        ax.set_title(f"mask {k}")
+        ax.set_title(f"mask {k}", fontsize="medium")
+    _share_labels(axes)
     _phase_bar(image, axes)
     return figure
 
@@ -125,8 +131,9 @@ def plot_psfs(psfs: Tensor, pitch: float, *, log: bool = True, crop: float | Non
         intensity, _ = _intensity_of(psfs[k], grid)
         image = _draw_intensity(ax, intensity, grid, _length_unit(grid, crop=crop), norm)
         _crop(ax, grid, crop)
-        ax.set_title(f"PSF of mask {k}")
-    figure.colorbar(image, ax=axes, label="intensity [arb. units]")
+        ax.set_title(f"PSF of mask {k}", fontsize="medium")
+    _share_labels(axes)
+    _bar(image, axes, "intensity [arb. units]")
     return figure
 
 
@@ -163,16 +170,17 @@ def plot_planes(
         peak = intensity.max()
         ax = next(remaining)
         bright = _draw_intensity(ax, intensity / (peak or 1), grid, unit, LogNorm(10.0**-DECADES, 1))
-        ax.set_title(f"{name}\npeak {peak:.3g}")
+        ax.set_title(f"{name}\npeak {peak:.3g}", fontsize="medium")
         _crop(ax, grid, crop)
         if name in phase_of:
             ax = next(remaining)
             turned = _draw_phase(ax, _plane(field.data.angle(), grid, "phase"), grid, unit, intensity=intensity)
-            ax.set_title(f"{name}\nphase")
+            ax.set_title(f"{name}\nphase", fontsize="medium")
             _crop(ax, grid, crop)
-    figure.colorbar(bright, ax=axes, label="intensity / maximum of the plane", shrink=0.6)
+    _share_labels(axes)
+    _bar(bright, axes, "intensity / maximum of the plane")
     if phase_of:
-        _phase_bar(turned, axes, shrink=0.6)
+        _phase_bar(turned, axes, location="bottom", shrink=0.5)
     return figure
 
 
@@ -193,13 +201,14 @@ def plot_frames(image: Tensor, frames: Tensor, grid: Grid, *, object_grid: Grid 
     else:
         picture = _plane(image, object_grid, "image")
         _draw(first, picture, object_grid, _length_unit(object_grid), cmap=PICTURE, norm=Normalize(0, 1))
-    first.set_title("object")
+    first.set_title("object", fontsize="medium")
     norm = _norm(_array(frames), log=False)
     for k, ax in enumerate(rest):
         counts = _plane(frames[k], grid, "frames")
         bright = _draw(ax, counts, grid, _length_unit(grid), cmap=PICTURE, norm=norm)
-        ax.set_title(f"camera, mask {k}")
-    figure.colorbar(bright, ax=axes, label="camera signal [DN]")
+        ax.set_title(f"camera, mask {k}", fontsize="medium")
+    _share_labels(axes)
+    _bar(bright, axes, "camera signal [DN]")
     return figure
 
 
@@ -226,7 +235,7 @@ def plot_confusion(confusion: Tensor, classes: Sequence[str], *, ax: Axes | None
     ax.set(xlabel="predicted class", ylabel="true class")
     if n <= 25:  # beyond, the numbers no longer fit their cells
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if share[row, column] > 0.5 else "black" if count else "0.6"
+            colour = "white" if share[row, column] > 0.65 else "black" if count else "0.6"
             ax.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour, fontsize=8)
     ax.figure.colorbar(image, ax=ax, label="share of the true class", shrink=0.8)
     return ax
@@ -243,7 +252,8 @@ def plot_curves(history: Sequence[Mapping[str, Any]], *, title: str | None = Non
     if not history:
         raise ValueError("history must have at least one record, got none.")
     figure = _figure(8.6, 3.3)
-    figure.suptitle(title or "")
+    if title:
+        figure.suptitle(title)
     panels = (
         ("loss [nat]", 1, ("loss", "validation_loss")),
         ("accuracy [%]", 100, ("train_accuracy", "validation_accuracy")),
@@ -328,7 +338,7 @@ def plot_costs(
     ax = _figure(8.6, 1.3 + 0.5 * len(rows) + 0.22 * math.ceil(len(names) / 3)).add_subplot() if ax is None else ax
     largest = max(totals, default=0.0) or 1.0
     scaled_unit = engineering(largest, unit).split(" ")[1]
-    scale = _value_of_prefix(scaled_unit.removesuffix(unit))
+    scale = PREFIXES[scaled_unit.removesuffix(unit)]
     starts = [0.0] * len(rows)
     for i, name in enumerate(names):
         lengths = [row["terms"].get(name, 0.0) / scale for row in rows]
@@ -339,40 +349,44 @@ def plot_costs(
         ax.barh(range(len(rows)), lengths, left=starts, height=0.62, label=name, **style)
         starts = [start + length for start, length in zip(starts, lengths, strict=True)]
     for y, (end, total) in enumerate(zip(starts, totals, strict=True)):
-        ax.annotate(engineering(total, unit, 3), (end, y), xytext=(5, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            _micro(engineering(total, unit, 3)), (end, y), xytext=(5, 0), textcoords="offset points", va="center"
+        )
     ax.set_yticks(range(len(rows)), [str(row["system"]) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(0, 1.14 * largest / scale)  # room for the totals
-    ax.set_xlabel(f"{label} [{scaled_unit}]".replace("[u", "[µ"))
+    ax.set_xlabel(f"{label} [{_micro(scaled_unit)}]")
     _tidy(ax, axis="x")
     ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
     return ax
 
 
 def png(figure: Figure, *, dpi: int = 110) -> bytes:
-    """A figure as a PNG file."""
+    """A figure as a PNG file, cut to what is drawn."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
     """An empty figure [inch] that no window and no global state knows."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
     FigureCanvasAgg(figure)
     return figure
 
 
 def _axes(grid: Grid) -> Axes:
-    return _figure(4.8, 1.0 + 3.4 * _aspect(grid)).add_subplot()
+    return _figure(4.9, 0.9 + 3.4 * _aspect(grid), layout="compressed").add_subplot()
 
 
-def _panels(count: int, grid: Grid, *, crop: float | None = None, width: float = 2.4) -> tuple[Figure, list[Axes]]:
-    """``count`` axes in rows of equal length, four at most."""
-    rows = math.ceil(count / 4)
-    columns = math.ceil(count / rows)
+def _panels(count: int, grid: Grid, *, crop: float | None = None, width: float = 2.3) -> tuple[Figure, list[Axes]]:
+    """``count`` axes in rows of three to five, whichever leaves the fewest places empty."""
+    columns = count if count <= 5 else min((5, 4, 3), key=lambda columns: -count % columns)
+    rows = math.ceil(count / columns)
     aspect = 1.0 if crop is not None else _aspect(grid)
-    figure = _figure(width * columns + 1.3, rows * (width * aspect + 0.5) + 0.3)
+    # Compressed: pictures of equal aspect stand close together, whatever the figure's own aspect.
+    figure = _figure(width * columns + 1.4, rows * (width * aspect + 0.55) + 0.3, layout="compressed")
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 
@@ -387,12 +401,18 @@ def _draw(ax: Axes, values: np.ndarray, grid: Grid, unit: tuple[str, float], **s
         ((-(n // 2) - 0.5) * grid.pitch / size, (n - n // 2 - 0.5) * grid.pitch / size) for n in grid.shape
     )
     image = ax.imshow(values, extent=(left, right, bottom, top), origin="upper", aspect="equal", **style)
-    place = ax.get_subplotspec()
-    # In a row of panels the same label on every one of them is clutter.
-    if place is None or place.is_first_col():
-        ax.set_ylabel(f"y [{name}]")
-    ax.set_xlabel(f"x [{name}]")
+    ax.set(xlabel=f"x [{name}]", ylabel=f"y [{name}]")
+    ax.locator_params(axis="x", nbins=4)  # numbers such as -0.25 stay apart in a narrow panel
     return image
+
+
+def _share_labels(axes: list[Axes]) -> None:
+    """In a row of panels, y label and numbers are left out where they repeat those of the panel to the left."""
+    labels = [ax.get_ylabel() for ax in axes]
+    for i, (left, ax) in enumerate(itertools.pairwise(axes)):
+        if not ax.get_subplotspec().is_first_col():
+            ax.set_ylabel("" if labels[i] == labels[i + 1] else labels[i + 1])
+            ax.tick_params(labelleft=left.get_ylim() != ax.get_ylim())
 
 
 def _draw_intensity(ax: Axes, intensity: np.ndarray, grid: Grid, unit: tuple[str, float], norm: Normalize) -> AxesImage:
@@ -413,8 +433,13 @@ def _draw_phase(
     return _draw(ax, wrapped, grid, unit, cmap=PHASE, norm=Normalize(0, 2 * math.pi), interpolation_stage="rgba")
 
 
+def _bar(image: AxesImage, ax: Axes | list[Axes], label: str, **style: Any) -> Colorbar:
+    rows = ax[0].get_gridspec().nrows if isinstance(ax, list) else 1
+    return image.figure.colorbar(image, ax=ax, label=label, **{"aspect": 18 * rows} | style)
+
+
 def _phase_bar(image: AxesImage, ax: Axes | list[Axes], **style: Any) -> None:
-    bar = image.figure.colorbar(image, ax=ax, label="phase [rad]", **style)
+    bar = _bar(image, ax, "phase [rad]", **style)
     bar.set_ticks([0, math.pi, 2 * math.pi], labels=["0", "π", "2π"])
 
 
@@ -440,10 +465,9 @@ def _length_unit(*grids: Grid, crop: float | None = None) -> tuple[str, float]:
     return ("mm", 1e-3) if min(width, crop or width) >= 1e-3 else ("µm", 1e-6)
 
 
-def _value_of_prefix(prefix: str) -> float:
-    return {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[
-        prefix
-    ]
+def _micro(text: str) -> str:
+    """A quantity in ASCII as it is printed: us becomes µs."""
+    return re.sub(r"(^| )u(?=[A-Za-z])", r"\1µ", text)
 
 
 def _intensity_of(light: Field | Tensor, grid: Grid | None) -> tuple[np.ndarray, Grid]:

@@ -1,4 +1,4 @@
-r"""Free-space propagation by the angular spectrum method.
+r"""Free-space propagation: the angular spectrum, and one entry to every method.
 
 Fields follow the :math:`e^{-i \omega t}` convention, so light travelling towards +z gains
 phase and a diverging wave has positive curvature. The plane-wave carrier
@@ -9,55 +9,79 @@ single precision about a third of a radian.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .band import band_limit, in_band, tilted_frequencies
 from .field import Field
+from .fourier import fourier_matrix, zoomed_fourier
+from .fresnel import fresnel_matrix, fresnel_transfer_function
 from .grid import Grid
+from .propagation_method import Method, MethodChoice, computation_window, propagation_method
+from .rayleigh_sommerfeld import rayleigh_sommerfeld_convolution, rayleigh_sommerfeld_sum
+from .sampling import SamplingReport
+
+__all__ = [
+    "Method",
+    "MethodChoice",
+    "angular_spectrum_transfer_function",
+    "apply_transfer_function",
+    "band_limit",
+    "propagate",
+    "propagation_method",
+]
 
 
 def angular_spectrum_transfer_function(
     grid: Grid,
-    wavelength: float,
+    wavelength: float | Tensor,
     distance: float | Tensor,
     *,
+    shift: tuple[float | Tensor, float | Tensor] = (0.0, 0.0),
+    tilt: tuple[float, float] = (0.0, 0.0),
     dtype: torch.dtype = torch.complex64,
     device: torch.device | None = None,
 ) -> Tensor:
     r"""Angular-spectrum transfer function of free space (Goodman 2005, section 3.10).
 
-    .. math:: H = \exp\left[ 2 \pi i d \left( \sqrt{\lambda^{-2} - f^2} - \lambda^{-1} \right) \right]
+    .. math:: H = \exp\left[ 2 \pi i d \left( \sqrt{\lambda^{-2} - f^2} - \lambda^{-1} \right)
+              + 2 \pi i f \cdot x_0 \right]
 
     Evanescent frequencies, and those beyond the band limit of Matsushima and Shimobaba
-    (2009, eq. 13) where :math:`H` would alias, are set to zero.
+    (2009) where :math:`H` would alias, are set to zero; for a shifted window the band is that of
+    Matsushima (2010): see :func:`~optics4f.band.in_band`.
 
     Args:
         grid: Plane to propagate on, already padded if linear convolution is wanted.
         wavelength: Wavelength in the medium [m].
         distance: Distance to travel [m]; negative runs the light backwards. A tensor is
             differentiated through.
+        shift: Centre ``(y, x)`` of the window at the end [m].
+        tilt: Mean spatial frequency ``(fy, fx)`` of the light [cycles/m].
         dtype: Complex type of the result; it is built in float64 whatever this is.
         device: Where to build it.
 
     Returns:
         Complex tensor of shape ``grid.shape``, in FFT order.
     """
-    fy, fx = grid.frequencies(device)
+    fy, fx = tilted_frequencies(grid, tilt, device)
     f_squared = fy**2 + fx**2
     propagating = f_squared < wavelength**-2
     fz = torch.sqrt(torch.where(propagating, wavelength**-2 - f_squared, 1.0))  # 1.0 keeps the gradient finite
     # fz - 1/wavelength as a difference of squares over a sum: the two are nearly equal and
     # subtracting them loses the digits that carry the diffraction.
     phase = -2 * math.pi * distance * f_squared / (fz + 1 / wavelength)
-    limit_y, limit_x = (band_limit(extent, wavelength, distance) for extent in grid.extent)
-    unaliased = (fy.abs() <= limit_y) & (fx.abs() <= limit_x)
-    return torch.where(propagating & unaliased, torch.polar(torch.ones_like(phase), phase), 0).to(dtype)
+    kept = propagating
+    for f, extent, centre in zip((fy, fx), grid.extent, shift, strict=True):
+        kept = kept & in_band(f, fz, extent, distance, centre)
+        if isinstance(centre, Tensor) or centre:
+            phase = phase + 2 * math.pi * f * centre
+    return torch.where(kept, torch.polar(torch.ones_like(phase), phase), 0).to(dtype)
 
 
-def apply_transfer_function(data: Tensor, transfer_function: Tensor) -> Tensor:
+def apply_transfer_function(data: Tensor, transfer_function: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
     """Filter ``data (..., height, width)`` by a transfer function at least as large.
 
     The difference in size is zero padding: a transfer function on ``grid.padded()``
@@ -66,51 +90,136 @@ def apply_transfer_function(data: Tensor, transfer_function: Tensor) -> Tensor:
     Args:
         data: Complex field samples.
         transfer_function: Shape ``(rows, columns)``, FFT order.
+        shape: Samples ``(height, width)`` to return around the axis; by default those of ``data``.
 
     Returns:
-        Shape of ``data``.
+        Shape ``(..., *shape)``.
 
     Raises:
-        ValueError: The transfer function is smaller than the field.
+        ValueError: The transfer function is smaller than the field or ``shape``.
     """
-    height, width = data.shape[-2:]
-    rows, columns = transfer_function.shape
-    if rows < height or columns < width:
-        raise ValueError(
-            f"transfer_function must cover the field, got {(rows, columns)} for a field of {(height, width)}. "
-            "Build it on grid.padded() to leave room for diffraction."
-        )
-    top, left = rows // 2 - height // 2, columns // 2 - width // 2
-    padded = F.pad(data, (left, columns - width - left, top, rows - height - top))
-    spread = torch.fft.ifft2(torch.fft.fft2(padded) * transfer_function)
-    return spread[..., top : top + height, left : left + width]
+    shape = tuple(data.shape[-2:]) if shape is None else shape
+    window = tuple(transfer_function.shape)
+    for plane in (tuple(data.shape[-2:]), shape):
+        if window[0] < plane[0] or window[1] < plane[1]:
+            raise ValueError(
+                f"transfer_function must cover the field, got {window} for a field of {plane}. "
+                "Build it on grid.padded() to leave room for diffraction."
+            )
+    spread = torch.fft.ifft2(torch.fft.fft2(_centred(data, window)) * transfer_function)
+    top, left = (n // 2 - m // 2 for n, m in zip(window, shape, strict=True))
+    return spread[..., top : top + shape[0], left : left + shape[1]]
 
 
-def propagate(field: Field, distance: float | Tensor, *, padding: int = 2) -> Field:
-    """The field after ``distance`` of free space, on the same grid.
+def propagate(
+    field: Field,
+    distance: float | Tensor,
+    *,
+    method: Method | None = None,
+    output: Grid | None = None,
+    shift: tuple[float | Tensor, float | Tensor] = (0.0, 0.0),
+    tilt: tuple[float, float] = (0.0, 0.0),
+    refractive_index: float = 1.0,
+    padding: float = 2,
+    wavelength: Tensor | None = None,
+    override: bool = False,
+) -> Field:
+    """The field after ``distance`` of free space. Light that misses the output is lost.
+
+    Differentiable in the field and, given as 0-d tensors, in distance, wavelength and shift; their values are read
+    once, for the choice of method.
 
     Args:
         field: Light at the start.
         distance: Distance to travel [m]; negative runs the light backwards.
-        padding: Width of the computation window in units of the field's; 1 wraps around.
+        method: How; ``None`` takes what the sampling allows. ``propagation_method`` with the same arguments tells.
+        output: Samples at the end, of any pitch and number; by default those of the field.
+        shift: Centre ``(y, x)`` of the output [m]. The result's grid does not remember it.
+        tilt: Mean spatial frequency ``(fy, fx)`` [cycles/m] of off-axis light: the samples are read as frequencies
+            within half a period of it, so the pitch need only sample the envelope. ``walk_off`` is where it goes.
+        refractive_index: Of the medium; the field keeps its vacuum wavelength.
+        padding: Width of the window in units of the planes' mean width, for ``angular_spectrum`` and ``fresnel``;
+            1 wraps around.
+        wavelength: Vacuum wavelength [m] in place of ``field.wavelength``, to differentiate in.
+        override: Compute outside the sampling conditions.
 
     Returns:
-        Field on ``field.grid``. Light that leaves the window is lost.
+        Field on ``output``, without the carrier of the axis and with the factor ``1/(i wavelength distance)`` in every
+        method, so that their complex fields compare.
+
+    Raises:
+        SamplingError: The sampling does not carry the method, or this output by any method.
+        ValueError: An unknown method, a value out of its range.
     """
-    transfer_function = angular_spectrum_transfer_function(
-        field.grid.padded(padding), field.wavelength, distance, dtype=field.data.dtype, device=field.data.device
+    grid, output = field.grid, field.grid if output is None else output
+    vacuum = field.wavelength if wavelength is None else wavelength
+    choice = propagation_method(
+        grid,
+        _value(vacuum),
+        _value(distance),
+        method=method,
+        output=output,
+        shift=(_value(shift[0]), _value(shift[1])),
+        tilt=tilt,
+        refractive_index=refractive_index,
+        padding=padding,
     )
-    return replace(field, data=apply_transfer_function(field.data, transfer_function))
+    if not override:
+        SamplingReport(choice.checks).refuse_if_invalid()
+    light, distance = _double(vacuum) / refractive_index, _double(distance)
+    shift = (_double(shift[0]), _double(shift[1]))
+    data, like = field.data, {"dtype": field.data.dtype, "device": field.data.device}
+    if choice.method in ("angular_spectrum", "fresnel"):
+        build = angular_spectrum_transfer_function if choice.method == "angular_spectrum" else fresnel_transfer_function
+        window = computation_window(grid, output, padding)
+        transfer_function = build(window, light, distance, shift=shift, tilt=tilt, **like)
+        if output.pitch == grid.pitch:
+            data = apply_transfer_function(data, transfer_function, output.shape)
+        else:
+            data = _filter_and_zoom(data, transfer_function, window, output, tilt)
+    elif choice.method == "rayleigh_sommerfeld":
+        if output.pitch == grid.pitch:
+            data = rayleigh_sommerfeld_convolution(data, grid, output.shape, light, distance, shift=shift)
+        else:
+            data = rayleigh_sommerfeld_sum(data, grid, output, light, distance, shift=shift)
+    else:
+        far_field = choice.method == "fraunhofer"
+        axes = zip(grid.coordinates(data.device), output.coordinates(data.device), shift, strict=True)
+        rows, columns = (
+            (grid.pitch * fresnel_matrix(u + centre, x, light * distance, far_field=far_field)).to(data.dtype)
+            for x, u, centre in axes
+        )
+        data = zoomed_fourier(data, rows, columns)
+    return Field(data, output, _value(vacuum))
 
 
-def band_limit(extent: float, wavelength: float, distance: float | Tensor) -> float | Tensor:
-    """Highest frequency [cycles/m] at which the transfer function has two samples a fringe.
+def _filter_and_zoom(
+    data: Tensor, transfer_function: Tensor, window: Grid, output: Grid, tilt: tuple[float, float]
+) -> Tensor:
+    """Filter ``data`` and take the inverse transform at the samples of ``output``, over the frequencies kept."""
+    kept = transfer_function.detach() != 0
+    rows, columns = kept.any(dim=1), kept.any(dim=0)
+    spectrum = torch.fft.fft2(_centred(data, window.shape)) * transfer_function
+    matrices = []
+    frequencies = tilted_frequencies(window, tilt, data.device)
+    for f, u, n, mask in zip(frequencies, output.coordinates(data.device), window.shape, (rows, columns), strict=True):
+        position = u.flatten() + n // 2 * window.pitch  # the FFT counts from the corner
+        matrices.append((fourier_matrix(-position, f.flatten()[mask], 1.0) / n).to(data.dtype))
+    return zoomed_fourier(spectrum[..., rows, :][..., columns], *matrices)
 
-    Matsushima and Shimobaba (2009), eq. 13.
 
-    Args:
-        extent: Width of the padded window [m].
-        wavelength: Wavelength in the medium [m].
-        distance: Distance to travel [m].
-    """
-    return 1 / (wavelength * (1 + (2 * distance / extent) ** 2) ** 0.5)
+def _centred(data: Tensor, shape: tuple[int, int]) -> Tensor:
+    """``data`` zero-padded to ``shape`` with index ``n // 2`` kept on the axis."""
+    (h, w), (rows, columns) = data.shape[-2:], shape
+    top, left = rows // 2 - h // 2, columns // 2 - w // 2
+    return F.pad(data, (left, columns - w - left, top, rows - h - top))
+
+
+def _value(number: float | Tensor) -> float:
+    """A Python float, for comparing; the graph keeps the tensor."""
+    return float(number.detach()) if isinstance(number, Tensor) else float(number)
+
+
+def _double(number: float | Tensor) -> float | Tensor:
+    """``number`` in float64: two 0-d float32 tensors would multiply in float32."""
+    return number.double() if isinstance(number, Tensor) else number

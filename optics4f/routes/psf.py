@@ -90,8 +90,52 @@ class PSFRoute(Route):
             sparse = objects.new_zeros(*objects.shape[:-2], *(self.stride * (n - 1) + 1 for n in objects.shape[-2:]))
             sparse[..., :: self.stride, :: self.stride] = objects
             objects = sparse
-        spectrum = torch.fft.fft2(objects, s=self.length)
-        filtered = torch.fft.ifft2(spectrum * torch.fft.fft2(self.point_spread_functions(), s=self.length))
-        height, width = bench.image.shape
-        top, left = objects.shape[-2] - 1, objects.shape[-1] - 1
-        return Field(filtered[..., top : top + height, left : left + width], bench.image, bench.wavelength)
+        spectra = torch.fft.fft2(objects, s=self.length)
+        kernels = torch.fft.fft2(self.point_spread_functions(), s=self.length)
+        corner = (objects.shape[-2] - 1, objects.shape[-1] - 1)
+        data = _Filter.apply(spectra, kernels, corner, bench.image.shape)
+        return Field(data, bench.image, bench.wavelength)
+
+
+class _Filter(torch.autograd.Function):
+    """``ifft2(spectra * kernels)`` and a window of it, one kernel at a time, with its adjoint.
+
+    Autograd on the batched expression would keep a padded field per image and mask; here only the two factors are kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        spectra: Tensor,
+        kernels: Tensor,
+        corner: tuple[int, int],
+        shape: tuple[int, int],
+    ) -> Tensor:
+        """``spectra (B, 1, h, w)`` and ``kernels (K, h, w)`` to the window ``(B, K, *shape)`` that starts at ``corner``."""
+        ctx.save_for_backward(spectra, kernels)
+        ctx.window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
+        data = spectra.new_empty(len(spectra), len(kernels), *shape)
+        product = torch.empty_like(spectra[:, 0])
+        for k, kernel in enumerate(kernels):
+            torch.mul(spectra[:, 0], kernel, out=product)
+            data[:, k] = torch.fft.ifft2(product)[ctx.window]
+        return data
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Adjoint: pad, transform forward, correlate."""
+        spectra, kernels = ctx.saved_tensors
+        to_spectra, to_kernels = ctx.needs_input_grad[:2]
+        samples = kernels.shape[-2] * kernels.shape[-1]  # ifft2 carries 1/samples, and so does its adjoint
+        grad_spectra = torch.zeros_like(spectra) if to_spectra else None
+        grad_kernels = torch.empty_like(kernels) if to_kernels else None
+        padded = torch.zeros_like(spectra[:, 0])
+        for k, kernel in enumerate(kernels):
+            padded[ctx.window] = grad[:, k]
+            back = torch.fft.fft2(padded)
+            if to_kernels:
+                grad_kernels[k] = (spectra[:, 0].conj() * back).sum(0) / samples
+            if to_spectra:
+                grad_spectra[:, 0] += kernel.conj() * back / samples
+        return grad_spectra, grad_kernels, None, None
