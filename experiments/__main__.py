@@ -10,7 +10,9 @@ from rich.console import Console
 
 from optics4f.console import errors_in_one_line, run
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them.")
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them."
+)
 
 
 @app.callback()

@@ -116,9 +116,7 @@ def train_all(
                 model = row.build(settings, data, seed)
                 schedule = settings.teacher if name == "teacher" else settings.student
                 teacher = trained["teacher"][-1][0] if row.taught else None
-                history = fit(
-                    model, data, schedule, seed=seed, teacher=teacher, progress=_shown(progress), label=name
-                )
+                history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=_shown(progress), label=name)
                 evaluation = evaluate(model, data.test, seed=EVALUATION_SEED)
                 restored = next(record for record in history if record["restored"])
                 save_checkpoint(
@@ -203,7 +201,9 @@ def costs(settings: DemoSettings, student: OpticalStudent, teacher: nn.Module, d
     summary = [
         _summary("optics (modelled)", optics.latency, optics.throughput, optics.energy),
         *(
-            _summary(f"teacher, {r.device}, batch {r.batch_size} (measured)", r.latency, r.throughput, r.energy_per_image)
+            _summary(
+                f"teacher, {r.device}, batch {r.batch_size} (measured)", r.latency, r.throughput, r.energy_per_image
+            )
             for r in records
         ),
     ]
@@ -249,4 +249,3 @@ def _summary(name: str, latency: Term, throughput: Term, energy: Term | None) ->
 def _shown(progress: Progress) -> bool | None:
     """Only one live display at a time: the outer bar is enough."""
     return False if not progress.disable else None
-

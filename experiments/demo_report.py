@@ -52,7 +52,7 @@ def write_report(
     """
     page = Report(
         f"Distilled into light: {data.name}",
-        "A digital teacher, and phase masks in a simulated 4f system that learned from it. All accuracies are simulated.",
+        "A digital teacher, and phase masks in a simulated 4f system that learned from it. Accuracies are simulated.",
     )
     page.section("Accuracy", metrics["kd_gain"]["verdict"])
     page.table(
@@ -154,11 +154,27 @@ def _cost(page: Report, cost: dict) -> None:
         ],
         caption="The teacher's inference, measured.",
     )
+    page.table(
+        [
+            {
+                "price of a digital multiply-accumulate": engineering(row["price"]["nominal"], "J"),
+                "source": row["price"]["source"],
+                "optics and readout": _bounds(row["hybrid"]),
+                "teacher, digital": _bounds(row["digital"]),
+                "winner": row["winner"],
+            }
+            for row in cost["prices"]
+        ],
+        caption="Energy of one image at published prices of a digital operation, modelled on both sides.",
+    )
     even = cost["break_even_energy_per_mac"]
     page.paragraph(
         "The optics save no digital operation, so no price of an operation makes up for what they cost."
         if even is None
-        else "Break-even: the optics use less energy than the teacher only where a digital multiply-accumulate costs more "
-        f"than {interval(even['low'], even['nominal'], even['high'], 'J')}. Published prices lie between "
-        "0.7 pJ (data centre, peak) and 31 pJ (an edge system)."
+        else "Break-even: the optics use less energy than the teacher only where a digital multiply-accumulate costs "
+        f"more than {_bounds(even)}."
     )
+
+
+def _bounds(term: dict) -> str:
+    return interval(term["low"], term["nominal"], term["high"], term["unit"])

@@ -65,9 +65,7 @@ def _ideal_but(
     return apply
 
 
-def ledger(
-    students: Sequence[OpticalStudent], images: LabelledImages, settings: FidelitySettings
-) -> Iterator[dict]:
+def ledger(students: Sequence[OpticalStudent], images: LabelledImages, settings: FidelitySettings) -> Iterator[dict]:
     """Accuracy of each student under each effect, nothing retrained.
 
     Args:

@@ -30,6 +30,9 @@ from .fourf import FourF
 SCHEMA = "optics4f-mask-bundle"
 SCHEMA_VERSION = "1.0"
 _SLMSUITE_VERSION = "0.5.0"  # whose layout of phase and display this is
+_ROOT_DATASETS = (
+    "__version__", "phase", "display", "config", "expected/images", "expected/frames", "expected/frames_noise_free"
+)  # fmt: skip
 
 
 class BundleError(ValueError):
@@ -211,8 +214,12 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{path} does not exist.") from error
     except (OSError, RuntimeError) as error:
         raise BundleError(f"{path} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
-    except (KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BundleError(f"{path} is not a complete {SCHEMA}: {str(error).splitlines()[0]}.") from error
+    except BundleError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError, MemoryError) as error:
+        # Whatever h5py, TOML or the configuration object to in a file that somebody changed.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{path} is not a complete {SCHEMA}: {reason}") from error
 
 
 def verify_bundle(path: str | Path) -> Bundle:
@@ -262,6 +269,10 @@ def _read(file: h5py.File, path: str) -> Bundle:
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}. "
             f"Install optics4f {attributes.get('producer_version', 'of its producer')} or newer."
         )
+    exposures = [f"exposures/{number:03d}" for number in range(min(int(attributes["exposures"]), 1000))]
+    wanted = [*_ROOT_DATASETS, *(f"{exposure}/{name}" for exposure in exposures for name in ("phase", "display"))]
+    if missing := [name for name in wanted if not isinstance(file.get(name), h5py.Dataset)]:
+        raise BundleError(f"{path} lacks the dataset {', '.join(missing)}.")
     for name, dataset in _datasets(file):
         stored = dataset.attrs.get("sha256")
         try:
@@ -276,7 +287,7 @@ def _read(file: h5py.File, path: str) -> Bundle:
         if file[name].id != file[f"exposures/000/{name}"].id and file[name] != file[f"exposures/000/{name}"]:
             raise BundleError(f"{path}: {name} is not exposures/000/{name}.")
     bundle = Bundle(
-        levels=torch.stack([_levels(group, attributes, path) for _, group in sorted(file["exposures"].items())]),
+        levels=torch.stack([_levels(file[exposure], attributes, path) for exposure in exposures]),
         config=file["config"].asstr()[()],
         images=torch.from_numpy(file["expected/images"][()]),
         frames=torch.from_numpy(file["expected/frames"][()].astype(np.int64)),

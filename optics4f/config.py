@@ -38,7 +38,16 @@ class Specification(BaseModel):
 
 def quantity(unit: str) -> BeforeValidator:
     """Validator that turns ``"8 um"`` or a number in SI into a float in ``unit``."""
-    return BeforeValidator(lambda value: value if value is None else to_si(value, unit))
+
+    def convert(value: object) -> float | None:
+        if value is None:
+            return None
+        try:
+            return to_si(value, unit)
+        except TypeError as error:  # a list, a date, true: pydantic turns only a ValueError into a message of its own
+            raise ValueError(f'must be a quantity in {unit} such as "8 um"') from error
+
+    return BeforeValidator(convert)
 
 
 Length = Annotated[float, quantity("m"), Field(gt=0, allow_inf_nan=False)]
@@ -128,8 +137,14 @@ class BenchSpecification(Specification):
             return require(device, name, table=table) if stated is None else stated
 
         pixels = Grid(self.slm.shape, known(self.slm, slm, "pitch"))
-        if slm.shape is not None and any(n > m for n, m in zip(self.slm.shape, slm.shape.value, strict=True)):
-            raise ValueError(f"bench.slm.shape must fit on {slm.name} ({slm.shape.value}), got {self.slm.shape}.")
+        sensor_shape = tuple(n * self.camera.binning for n in self.camera.shape)
+        for table, used, device in (("slm", self.slm.shape, slm), ("camera", sensor_shape, camera)):
+            if device.shape is not None and any(n > m for n, m in zip(used, device.shape.value, strict=True)):
+                binned = "" if table == "slm" or self.camera.binning == 1 else f" (binning {self.camera.binning})"
+                raise ValueError(
+                    f"bench.{table}.shape must fit on {device.name} with {device.shape.value} pixels, "
+                    f"got {used}{binned}."
+                )
         return FourF(
             Illumination(
                 self.object.shape,

@@ -41,10 +41,8 @@ class Check:
         return self.limit / self.value if self.value else float("inf")
 
     def __str__(self) -> str:
-        return (
-            f"{self.quantity} must be at most {engineering(self.limit, self.unit)}, "
-            f"got {engineering(self.value, self.unit)}. {self.advice}"
-        )
+        limit = engineering(self.limit, self.unit, rounding="down")
+        return f"{self.quantity} must be at most {limit}, got {engineering(self.value, self.unit)}. {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,11 @@ class SamplingReport:
         ]
 
 
+def at_most(length: float) -> str:
+    """A largest length [m] as text that, read back, does not exceed it."""
+    return engineering(length, "m", rounding="down")
+
+
 def lens_check(name: str, grid: Grid, wavelength: float, focal_length: float) -> Check:
     r"""A thin lens turns its phase by at most pi per sample: :math:`N p^2 \le \lambda f`.
 
@@ -99,8 +102,8 @@ def lens_check(name: str, grid: Grid, wavelength: float, focal_length: float) ->
         "m",
         f"Its phase turns by more than pi per sample of {engineering(grid.pitch, 'm')}: use at most "
         f"{int(limit / grid.pitch)} samples, a pitch of at most "
-        f"{engineering(wavelength * abs(focal_length) / (n * grid.pitch), 'm')}, a focal length of at least "
-        f"{engineering(n * grid.pitch**2 / wavelength, 'm')}, or the Fourier-lens route.",
+        f"{at_most(wavelength * abs(focal_length) / (n * grid.pitch))}, a focal length of at least "
+        f"{engineering(n * grid.pitch**2 / wavelength, 'm', rounding='up')}, or the Fourier-lens route.",
     )
 
 
@@ -120,7 +123,7 @@ def replica_check(plane: str, extent: float, pitch: float, scale: float, source:
         scale / pitch,
         "m",
         f"It reaches into the first replica that {source} of {engineering(pitch, 'm')} makes: use a pitch of at most "
-        f"{engineering(scale / extent, 'm')} there, or a smaller window.",
+        f"{at_most(scale / extent)} there, or a smaller window.",
     )
 
 
@@ -139,5 +142,5 @@ def intensity_check(pitch: float, aperture: float, scale: float) -> Check:
         limit,
         "m",
         f"Coarser samples alias the intensity behind an SLM area of {engineering(aperture, 'm')}: use "
-        f"{engineering(limit, 'm')} or finer (more samples a camera pixel), or a longer focal length.",
+        f"{at_most(limit)} or finer (more samples a camera pixel), or a longer focal length.",
     )

@@ -6,8 +6,9 @@ floats, so no quantity ever reaches the autograd graph.
 
 from __future__ import annotations
 
+import math
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import pint
@@ -63,16 +64,30 @@ def to_si(value: Quantity, unit: str, name: str = "value") -> float:
         raise ValueError(f"{name} must be convertible to {unit}, got {value:~P}.") from error
 
 
-_PREFIXES = ((1e0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+_PREFIXES = tuple(
+    (10.0**power, prefix)
+    for power, prefix in zip(range(12, -16, -3), ["T", "G", "M", "k", "", "m", "u", "n", "p", "f"], strict=True)
+)
+_ROUNDINGS = {"nearest": round, "down": math.floor, "up": math.ceil}
 
 
-def engineering(value: float, unit: str, digits: int = 4) -> str:
-    """``value`` [SI] as a person writes it: ``engineering(8e-6, "m")`` is ``"8 um"``."""
-    magnitude = abs(value)
-    if magnitude == 0 or magnitude != magnitude or magnitude == float("inf"):
+def engineering(
+    value: float, unit: str, digits: int = 4, *, rounding: Literal["nearest", "down", "up"] = "nearest"
+) -> str:
+    """``value`` [SI] as a person writes it: ``engineering(8e-6, "m")`` is ``"8 um"``.
+
+    Args:
+        value: The number.
+        unit: Its SI unit; gets a prefix.
+        digits: Significant digits.
+        rounding: ``"down"`` for a limit that must not be exceeded, ``"up"`` for one that must be reached: a limit
+            rounded to the wrong side is no longer one.
+    """
+    if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    if magnitude >= 1000:
-        scale, prefix = max((s, p) for s, p in ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")) if s <= magnitude)
-    else:
-        scale, prefix = next(((s, p) for s, p in _PREFIXES if magnitude >= s * 0.9995), _PREFIXES[-1])
+    last = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    # A ten-thousandth of the last digit is rounding noise of the value, not a reason to move to the next one.
+    noise = {"nearest": 0.0, "down": 1e-4, "up": -1e-4}[rounding]
+    value = _ROUNDINGS[rounding](value / last + noise) * last
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s * (1 - 1e-9)), _PREFIXES[-1])
     return f"{value / scale:.{digits}g} {prefix}{unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,8 @@ class Lens(nn.Module):
     def __init__(self, focal_length: Quantity) -> None:
         super().__init__()
         self.focal_length = to_si(focal_length, "m", "focal_length")
-        if self.focal_length == 0:
-            raise ValueError("focal_length must not be 0 m.")
+        if self.focal_length == 0 or not math.isfinite(self.focal_length):
+            raise ValueError(f"focal_length must be finite and not 0, got {self.focal_length:g} m.")
 
     def forward(self, field: Field) -> Field:
         phase = lens_phase(field.grid, field.wavelength, self.focal_length, field.data.device)

@@ -63,7 +63,7 @@ class Illumination(nn.Module):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         self.wavelength = to_si(wavelength, "m", "wavelength")
-        if self.wavelength <= 0:
+        if not 0 < self.wavelength < float("inf"):
             raise ValueError(f"wavelength must be positive, got {self.wavelength:g} m.")
         self.pixels = Grid(shape, pitch)  # of one logical pixel each, before the block is spread out
         self.pixels_per_logical = pixels_per_logical

@@ -51,8 +51,8 @@ class AngularSpectrumRoute(Route):
         for name, plane in (("object", source), ("SLM", bench.slm.samples)):
             if any(n > m for n, m in zip(plane.shape, window, strict=True)):
                 raise SamplingError(
-                    f"the window must hold the {name}, got {window} samples for {plane.shape}. Widen the window, or use "
-                    "the Fourier-lens route."
+                    f"the window must hold the {name}, got {window} samples for {plane.shape}. Widen the window, "
+                    "or use the Fourier-lens route."
                 )
         padded = self.window.padded()
         for name, lens in (("gap1", bench.lens1), ("gap2", bench.lens2)):

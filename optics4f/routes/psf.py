@@ -111,7 +111,7 @@ class _Filter(torch.autograd.Function):
         corner: tuple[int, int],
         shape: tuple[int, int],
     ) -> Tensor:
-        """``spectra (B, 1, h, w)`` and ``kernels (K, h, w)`` to the window ``(B, K, *shape)`` that starts at ``corner``."""
+        """``spectra (B, 1, h, w)``, ``kernels (K, h, w)`` -> window ``(B, K, *shape)`` that starts at ``corner``."""
         ctx.save_for_backward(spectra, kernels)
         ctx.window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
         data = spectra.new_empty(len(spectra), len(kernels), *shape)

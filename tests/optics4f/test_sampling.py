@@ -1,0 +1,176 @@
+"""What a grid cannot carry is refused, with the number that would do."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from optics4f.grid import Grid
+from optics4f.profiles import lens_phase
+from optics4f.routes import AngularSpectrumRoute, FourierLensRoute
+from optics4f.sampling import Check, SamplingError, intensity_check, lens_check, replica_check
+from optics4f.units import to_si
+from tests.optics4f.benches import small_bench
+
+NUMBER = r"([\d.e+-]+ [a-z]*m)"
+
+
+def refusal(route, *arguments, **options) -> str:
+    with pytest.raises(SamplingError) as caught:
+        route(*arguments, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def advised(pattern: str, message: str) -> float:
+    """The length that a message advises, as a reader would type it in."""
+    found = re.search(pattern.replace("NUMBER", NUMBER), message)
+    assert found, message
+    return to_si(found[1], "m")
+
+
+# --- the conditions ---
+
+
+def test_at_its_limit_a_lens_turns_by_pi_from_one_sample_to_the_next():
+    grid = Grid((1, 512), 8e-6)
+    check = lens_check("lens 1", grid, 532e-9, 0.1)
+    edge = round(check.limit / grid.pitch / 2)  # samples from the axis to the edge of the widest window
+    phase = lens_phase(Grid((1, 2 * edge + 4), grid.pitch), 532e-9, 0.1)[0]
+    step = (phase[-1] - phase[-2]).abs().item()
+    assert step == pytest.approx(math.pi, rel=3 / edge)
+    assert check.limit == pytest.approx(532e-9 * 0.1 / 8e-6)  # N p^2 <= wavelength f
+
+
+def test_the_published_counter_example_is_caught():
+    # 10 um, f 50 mm, 700 nm: half a window of 2.5 mm where 1.75 mm would do.
+    check = lens_check("lens", Grid((500, 500), 10e-6), 700e-9, 0.05)
+    assert (check.value, check.limit) == pytest.approx((5e-3, 3.5e-3))
+    assert not check.valid
+    assert lens_check("lens", Grid((350, 350), 10e-6), 700e-9, 0.05).valid
+
+
+def test_a_diverging_lens_is_as_hard_to_sample():
+    grid = Grid((300, 200), 8e-6)
+    assert lens_check("lens", grid, 532e-9, -0.1).limit == lens_check("lens", grid, 532e-9, 0.1).limit
+
+
+def test_the_first_replica_of_a_sampled_plane_lies_one_period_away():
+    # What replica_check guards against: the field of samples of 20 um repeats every wavelength f / p.
+    period = replica_check("x", 1e-3, 20e-6, 532e-9 * 0.1, "y").limit
+    position = torch.arange(-3, 4, dtype=torch.float64) * 20e-6
+    here, there = (torch.exp(-2j * math.pi * position * x / (532e-9 * 0.1)).sum() for x in (0.3e-3, 0.3e-3 + period))
+    assert abs(here - there) < 1e-9
+
+
+def test_intensity_needs_twice_the_samples_of_the_field():
+    # An aperture D passes up to D / (2 wavelength f) either way; its square twice that; two samples a period.
+    highest = 2 * (1e-3 / 2) / (532e-9 * 0.1)
+    assert intensity_check(1e-6, 1e-3, 532e-9 * 0.1).limit == pytest.approx(1 / (2 * highest))
+
+
+def test_a_condition_that_is_just_met_holds():
+    assert Check("width", 1e-3, 1e-3, "m", "").valid
+    assert not Check("width", 1.00001e-3, 1e-3, "m", "").valid
+    assert Check("width", 1e-3, 4e-3, "m", "").margin == pytest.approx(4)
+
+
+# --- the refusals ---
+
+
+def test_an_undersampled_lens_is_refused_with_quantity_limit_and_remedies():
+    message = refusal(AngularSpectrumRoute, small_bench(), window=(230, 220))
+    assert re.fullmatch(
+        r"width of the window at lens 1 must be at most 3\.325 mm, got 3\.68 mm\. "
+        r"Its phase turns by more than pi per sample of 16 um: use at most 207 samples, a pitch of at most 14\.4\d um, "
+        r"a focal length of at least 110\.\d mm, or the Fourier-lens route\.",
+        message,
+    )
+    assert FourierLensRoute(small_bench()).report.valid  # the last remedy
+
+
+@pytest.mark.parametrize("window", [(230, 220), (211, 260), (300, 64), (333, 217), (401, 400)])
+def test_each_number_that_is_advised_for_a_lens_builds(window):
+    message = refusal(AngularSpectrumRoute, small_bench(f2=0.6), window=window)
+    samples = int(re.search(r"use at most (\d+) samples", message)[1])
+    pitch = advised(r"a pitch of at most NUMBER,", message)
+    focal_length = advised(r"a focal length of at least NUMBER,", message)
+    remedies = {
+        "samples": (small_bench(f2=0.6), tuple(min(n, samples) for n in window)),
+        "pitch": (small_bench(f2=0.6, object_pitch=pitch, slm_pitch=pitch), window),
+        "focal length": (small_bench(f1=focal_length, f2=0.6), window),
+    }
+    for name, (bench, size) in remedies.items():
+        report = AngularSpectrumRoute.sampling(bench, size)
+        assert report.valid, f"{name}: {[str(check) for check in report.checks if not check.valid]}"
+
+
+@pytest.mark.parametrize("width", [211, 260, 333, 407])
+def test_a_pitch_advised_for_the_slm_keeps_the_object_out_of_its_replicas(width):
+    options = {"object_shape": (5, width), "slm_shape": (24, 18)}
+    message = refusal(FourierLensRoute, small_bench(**options))
+    assert message.startswith("width of the object must be at most 3.325 mm, got ")
+    pitch = advised(r"use a pitch of at most NUMBER there", message)
+    assert FourierLensRoute(small_bench(**options, slm_pitch=pitch)).report.valid
+
+
+@pytest.mark.parametrize("width", [211, 230, 247])
+def test_a_pitch_advised_for_the_object_keeps_the_slm_out_of_its_replicas(width):
+    options = {"slm_shape": (12, width), "camera_pitch": 18e-6}
+    message = refusal(FourierLensRoute, small_bench(**options))
+    assert message.startswith("width of the SLM's used area must be at most 3.325 mm, got ")
+    pitch = advised(r"use a pitch of at most NUMBER there", message)
+    assert FourierLensRoute(small_bench(**options, object_pitch=pitch)).report.valid
+
+
+def test_a_camera_that_sees_the_replicas_of_the_slm_is_refused():
+    message = refusal(FourierLensRoute, small_bench(camera_shape=(9, 106)))
+    assert message.startswith("width of the camera's window must be at most 4.987 mm, got 5.088 mm.")
+
+
+@pytest.mark.parametrize("shape", [(48, 100), (130, 36), (7, 117)])
+def test_samples_advised_for_the_image_carry_its_intensity(shape):
+    options = {"slm_shape": shape, "samples_per_camera_pixel": 1}
+    message = refusal(FourierLensRoute, small_bench(**options))
+    assert message.startswith("pitch of the image samples must be at most ")
+    pitch = advised(r"use NUMBER or finer", message)
+    assert FourierLensRoute(small_bench(**options, camera_pitch=pitch)).report.valid
+
+
+def test_a_window_that_does_not_hold_the_slm_is_refused():
+    message = refusal(AngularSpectrumRoute, small_bench(), window=(40, 200))
+    assert message.startswith("the window must hold the SLM, got (40, 200) samples for (48, 36).")
+
+
+def test_an_object_sampled_unlike_the_slm_is_refused_where_no_transform_lies_between():
+    message = refusal(AngularSpectrumRoute, small_bench(object_pitch=8e-6))
+    assert message.startswith("the object must be sampled as the SLM is")
+    assert "got 8 um and 16 um" in message
+
+
+def test_the_window_taken_by_default_is_sampled():
+    for f2 in (0.1, 0.15, 0.19):
+        assert AngularSpectrumRoute(small_bench(f2=f2)).report.valid
+
+
+def test_an_override_lets_pass_what_it_names_and_nothing_else():
+    options = {"samples_per_camera_pixel": 1, "slm_shape": (48, 100)}
+    name = "pitch of the image samples"
+    route = FourierLensRoute(small_bench(**options), override=(name,))
+    assert not route.report.valid  # passed, not hidden
+    assert [row["quantity"] for row in route.report.rows() if not row["valid"]] == [name]
+    message = refusal(FourierLensRoute, small_bench(**options), override=("width of the object",))
+    assert message.startswith(name)
+    with pytest.raises(ValueError, match=r"override must name conditions of .*got \['everything'\]"):
+        FourierLensRoute(small_bench(**options), override=("everything",))
+
+
+def test_the_report_lists_every_condition_with_its_margin():
+    rows = AngularSpectrumRoute(small_bench()).report.rows()
+    assert len(rows) == 6
+    for row in rows:
+        assert row["margin"] == pytest.approx(row["limit"] / row["value"])
+        assert row["valid"]
+        assert row["advice"] == ""

@@ -1,0 +1,237 @@
+"""The import rules of the house, kept by a test instead of by memory: experiments -> kd -> optics4f, never back."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("optics4f", "kd", "experiments")
+
+# What may be imported in one place only, and that place.
+ONLY_IN = {"pint": "optics4f.units", "h5py": "optics4f.bundle", "matplotlib": "optics4f.plotting"}
+
+# Each module of optics4f may import what is named on its right. Every chain runs downhill:
+# cli, report -> plotting, bundle, design, config -> conv -> routes -> fourf -> elements
+# -> modulation, noise, propagation, profiles -> quantization, fourier, sampling -> field -> grid -> units.
+OPTICS = {
+    "": set(),  # its public names are loaded when they are first asked for
+    "units": set(),
+    "files": set(),
+    "console": set(),
+    "images": set(),
+    "quantization": set(),
+    "fourier": set(),
+    "modulation": set(),
+    "noise": set(),
+    "devices": {"units"},
+    "grid": {"units"},
+    "field": {"grid"},
+    "sampling": {"grid", "units"},
+    "band": {"grid"},
+    "fresnel": {"band", "grid"},
+    "rayleigh_sommerfeld": {"band", "fourier", "grid"},
+    "zernike": {"grid"},
+    "propagation_method": {"band", "grid", "sampling", "units"},
+    "propagation": {
+        *("band", "field", "fourier", "fresnel", "grid", "propagation_method", "rayleigh_sommerfeld", "sampling"),
+        "units",
+    },
+    "profiles": {"grid", "units"},
+    "elements.lens": {"field", "modulation", "profiles", "units"},
+    "elements.source": {"field", "grid", "modulation", "units"},
+    "elements.slm": {"field", "grid", "modulation", "quantization"},
+    "elements.camera": {"field", "grid", "noise", "units"},
+    "elements": {"elements.camera", "elements.lens", "elements.slm", "elements.source"},
+    "fourf": {"elements", "elements.slm", "field", "grid", "sampling"},
+    "routes.route": {"field", "fourf", "sampling"},
+    "routes.angular_spectrum": {
+        *("field", "fourf", "fourier", "grid", "propagation", "routes.route", "sampling", "units"),
+    },
+    "routes.fourier_lens": {"field", "fourf", "fourier", "grid", "routes.route"},
+    "routes.psf": {"field", "fourf", "fourier", "routes.route", "sampling"},
+    "routes": {"routes.angular_spectrum", "routes.fourier_lens", "routes.psf"},
+    "design.retrieval": {"fourf", "fourier"},
+    "design": {"design.retrieval"},
+    "config": {
+        *("devices", "elements", "elements.camera", "elements.source", "fourf", "grid", "units"),
+        *("routes", "routes.route"),
+    },
+    "bundle": {"", "config", "devices", "files", "fourf"},
+    "plotting": {"field", "grid", "units"},
+    "report": {"files", "plotting", "units"},
+    "cli": {
+        *("", "bundle", "config", "console", "design", "devices", "files", "images", "plotting", "report", "units"),
+    },
+    "__main__": {"cli"},
+}
+
+# kd: what trains knows no optics; only the student, which is made of optics, does.
+KD = {
+    "": set(),
+    "augment": set(),
+    "extras": set(),
+    "losses": set(),
+    "provenance": set(),
+    "readout": set(),
+    "seeding": set(),
+    "teachers": set(),
+    "data": set(),
+    "data.images": set(),
+    "data.digits": {"data.images", "extras"},
+    "students": {"optics4f.fourf", "optics4f.routes.route"},
+    "sclc": {"students"},
+    "complexity": {"sclc"},
+    "checkpoints": {"extras", "provenance", "optics4f", "optics4f.files"},
+    "training": {"augment", "data.images", "losses", "seeding"},
+}
+
+COST = {"optics4f.devices", "optics4f.units"}
+EXPERIMENTS = {
+    "": set(),
+    "terms": COST,
+    "gpu_cost": {"terms", *COST},
+    "hardware_cost": {"terms", *COST},
+    "compare_cost": {"gpu_cost", "hardware_cost", "terms", *COST},
+    "tables": {"optics4f.units"},  # results in, Markdown out: no physics
+    "runs": {"kd.provenance", "optics4f", "optics4f.files"},
+    "settings": {"hardware_cost", "kd.training", "optics4f.config"},
+    "fidelity": {"settings", "kd.data.images", "kd.students", "kd.training"},
+    "rows": {
+        *("settings", "optics4f.config", "optics4f.design"),
+        *("kd.data.images", "kd.readout", "kd.sclc", "kd.seeding", "kd.students", "kd.teachers"),
+    },
+    "demo_report": {
+        *("settings", "tables", "kd.data.images", "kd.students", "kd.training"),
+        *("optics4f.bundle", "optics4f.field", "optics4f.files", "optics4f.plotting", "optics4f.report"),
+        *("optics4f.routes", "optics4f.units"),
+    },
+    "demo": {
+        *("compare_cost", "demo_report", "fidelity", "gpu_cost", "hardware_cost", "rows", "runs", "settings"),
+        *("tables", "terms", "optics4f.bundle"),
+        *("kd.checkpoints", "kd.complexity", "kd.data.digits", "kd.data.images", "kd.students", "kd.training"),
+    },
+    "__main__": {"demo", "settings", "optics4f.console"},
+}
+
+
+def full(package: str, name: str) -> str:
+    """``grid`` of optics4f is ``optics4f.grid``; a name with its package already stays."""
+    if name.split(".")[0] in PACKAGES:
+        return name
+    return f"{package}.{name}".rstrip(".")
+
+
+MAY_IMPORT = {
+    full(package, module): {full(package, name) for name in names}
+    for package, table in zip(PACKAGES, (OPTICS, KD, EXPERIMENTS), strict=True)
+    for module, names in table.items()
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def imported(text: str, module: str, is_package: bool, known: set[str]) -> set[str]:
+    """Full names that a module imports: in functions and under TYPE_CHECKING too, and by name at run time."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")
+                above = parents[: len(parents) - node.level + is_package]
+                base = ".".join([*above, base] if base else above)
+            # `from . import grid` names a module, `from .grid import Grid` something in one.
+            names |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base for alias in node.names}
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if called in ("import_module", "__import__", "extra") and isinstance(node.args[0].value, str):
+                names.add(node.args[0].value)
+    return names
+
+
+IMPORTS = {
+    name: imported(path.read_text(), name, path.name == "__init__.py", set(MODULES)) for name, path in MODULES.items()
+}
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] in PACKAGES}
+
+
+def reachable(module: str) -> set[str]:
+    """Every module of ours that importing ``module`` brings in."""
+    found, waiting = set(), [module]
+    while waiting:
+        for name in ours(IMPORTS.get(waiting.pop(), set())) - found:
+            found.add(name)
+            waiting.append(name)
+    return found
+
+
+def test_every_module_has_its_place_in_the_house():
+    assert set(MODULES) - set(MAY_IMPORT) == set(), "say in MAY_IMPORT what a new module may import"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_what_its_place_allows(module):
+    assert ours(IMPORTS[module]) - MAY_IMPORT.get(module, set()) == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_library_at_the_border_has_one_door(module):
+    libraries = {name.split(".")[0] for name in IMPORTS[module]}
+    shut = {library for library, home in ONLY_IN.items() if module != home}
+    assert not libraries & shut, f"leave these to {ONLY_IN}"
+
+
+def test_packages_are_stacked_one_way():
+    for module, names in IMPORTS.items():
+        place = PACKAGES.index(module.split(".")[0])
+        assert {name for name in ours(names) if PACKAGES.index(name.split(".")[0]) > place} == set(), module
+
+
+def test_the_rules_themselves_hold_no_circle():
+    open_ends = {module: set(names) for module, names in MAY_IMPORT.items()}
+    while free := {module for module, names in open_ends.items() if not names & open_ends.keys()}:
+        open_ends = {module: names for module, names in open_ends.items() if module not in free}
+    assert not open_ends
+
+
+def test_training_knows_no_optics():
+    # Of optics4f it may touch what has nothing to do with light: the version, and writing files whole.
+    assert {n for n in reachable("kd.training") if n.startswith("optics4f")} <= {"optics4f", "optics4f.files"}
+
+
+def test_every_public_name_is_where_it_is_said_to_be():
+    optics4f = importlib.import_module("optics4f")
+    for name in optics4f.__all__:
+        assert getattr(optics4f, name) is not None
+    with pytest.raises(AttributeError, match="Gird"):
+        _ = optics4f.Gird
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("import h5py.version", {"h5py.version"}),
+        ("from ..grid import Grid", {"optics4f.grid"}),
+        ("from .. import grid, __version__", {"optics4f.grid", "optics4f"}),
+        ("from .lens import Lens", {"optics4f.elements.lens"}),
+        ("if TYPE_CHECKING:\n    import pint", {"pint"}),
+        ("def late():\n    from kd.students import Student", {"kd.students"}),
+        ("extra('matplotlib')", {"matplotlib"}),
+    ],
+)
+def test_no_import_is_overlooked(text, wanted):
+    known = {"optics4f", "optics4f.grid", "optics4f.elements.lens"}
+    assert imported(text, "optics4f.elements.slm", False, known) == wanted
