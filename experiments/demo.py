@@ -161,6 +161,8 @@ def kd_gain(rows: dict[str, dict]) -> dict:
     error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
     helped = "helped" if mean > 0 else "did not help"
     spread = "" if error is None else f" +- {100 * error:.2f} (standard error over {len(gains)} seeds)"
+    if error is not None and abs(mean) < 2 * error:
+        spread += ", less than two standard errors: not told apart from no effect"
     return {
         "mean": mean,
         "standard_error": error,

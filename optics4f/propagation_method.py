@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from scipy.fft import next_fast_len
 
 from .grid import Grid
-from .sampling import Check, SamplingReport
+from .sampling import Check, SamplingReport, at_most
 from .units import engineering
 
 Method = Literal["angular_spectrum", "fresnel", "fresnel_transform", "fraunhofer", "rayleigh_sommerfeld"]
@@ -41,6 +41,11 @@ class MethodChoice:
 
     def __str__(self) -> str:
         return f"{self.method}: {self.reason}"
+
+
+def at_least(length: float) -> str:
+    """A smallest length [m] as text that, read back, is not below it."""
+    return engineering(length, "m", rounding="up")
 
 
 def computation_window(grid: Grid, output: Grid, padding: float = 2) -> Grid:
@@ -206,7 +211,7 @@ class _Path:
         if away > 0.5 / self.grid.pitch:
             advice = (
                 f"The window lies {away:.4g} cycles/m from the light, more than {engineering(self.grid.pitch, 'm')} "
-                f"samples carry: use a pitch of at most {engineering(0.5 / away, 'm')}, give the tilt of the light "
+                f"samples carry: use a pitch of at most {at_most(0.5 / away)}, give the tilt of the light "
                 f"(about {sum(reached) / 2:.4g} cycles/m), or shift the window less."
             )
         else:
@@ -230,9 +235,9 @@ class _Path:
         reach = max(2 * abs(c) + s for c, s in zip(self.shift, spans, strict=True))
         if method == "rayleigh_sommerfeld":
             limit = min(limit, abs(self.distance))  # closer than a sample the peak of the kernel falls between two
-        farther = f"a distance of at least {engineering(reach * self.grid.pitch / self.wavelength, 'm')}, "
+        farther = f"a distance of at least {at_least(reach * self.grid.pitch / self.wavelength)}, "
         advice = (
-            f"Replicas of the samples overlap the output: use a pitch of at most {engineering(limit, 'm')}, "
+            f"Replicas of the samples overlap the output: use a pitch of at most {at_most(limit)}, "
             f"{'' if any(self.tilt) else farther}a smaller or nearer output, or angular_spectrum."
         )
         return Check("pitch of the field", self.grid.pitch, limit, "m", advice)
@@ -254,10 +259,10 @@ class _Path:
         # To lowest order the error is pi wavelength^3 d f^4 / 4.
         if method == "fresnel":
             corner = math.sqrt(2 / (self.wavelength**3 * abs(self.distance))) if self.distance else math.inf
-            remedy = f"a pitch of at least {engineering(math.sqrt(0.5 / corner), 'm')}"
+            remedy = f"a pitch of at least {at_least(math.sqrt(0.5 / corner))}"
         else:
             reach = self.wavelength * abs(self.distance) * math.sqrt(f_squared)
-            remedy = f"a distance of at least {engineering((reach**4 / (2 * self.wavelength)) ** (1 / 3), 'm')}"
+            remedy = f"a distance of at least {at_least((reach**4 / (2 * self.wavelength)) ** (1 / 3))}"
         advice = (
             f"Frequencies reach {math.degrees(angle):.3g} degrees: use angular_spectrum or rayleigh_sommerfeld, or "
             f"{remedy}."
@@ -273,7 +278,7 @@ class _Path:
             math.sqrt(self.wavelength * abs(self.distance) / 2),
             "m",
             "It is not in the far field: use a distance of at least "
-            f"{engineering(2 * width**2 / self.wavelength, 'm')}, or fresnel_transform.",
+            f"{at_least(2 * width**2 / self.wavelength)}, or fresnel_transform.",
         )
 
     def _output_check(self) -> Check:
@@ -286,5 +291,5 @@ class _Path:
             limit,
             "m",
             f"Coarser samples alias the light of a field {engineering(width, 'm')} wide: use "
-            f"{engineering(limit, 'm')} or finer.",
+            f"{at_most(limit)} or finer.",
         )

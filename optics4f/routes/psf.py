@@ -135,7 +135,7 @@ class _Filter(torch.autograd.Function):
             padded[ctx.window] = grad[:, k]
             back = torch.fft.fft2(padded)
             if to_kernels:
-                grad_kernels[k] = (spectra[:, 0].conj() * back).sum(0) / samples
+                grad_kernels[k] = torch.linalg.vecdot(spectra[:, 0], back, dim=0) / samples
             if to_spectra:
                 grad_spectra[:, 0] += kernel.conj() * back / samples
         return grad_spectra, grad_kernels, None, None
