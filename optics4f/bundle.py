@@ -118,8 +118,9 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
     # slmsuite's convention for slope -1: phase 0 is the brightest gray, more delay is darker.
     gray_at_zero = 2**bits - 1 if slope < 0 else 0
     inside = tuple(slice(o, o + m) for o, m in zip(origin, specification.slm.shape, strict=True))
-    with written_whole(path) as part, h5py.File(part, "w") as file:
-        file.attrs.update(
+    with written_whole(path) as part, h5py.File(part, "w", libver="v110") as file:
+        _describe(
+            file,
             schema=SCHEMA,
             schema_version=SCHEMA_VERSION,
             producer="optics4f",
@@ -150,7 +151,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             flatness_sha256="none",
             exposures=len(bundle.levels),
         )
-        file["__version__"] = _SLMSUITE_VERSION
+        file["__version__"] = np.bytes_(_SLMSUITE_VERSION)
         for number, levels in enumerate(bundle.levels.cpu().numpy()):
             full = np.zeros(panel, dtype=np.int64)
             full[inside] = levels
@@ -159,11 +160,12 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             phase = group.create_dataset(
                 "phase", data=(full * (2 * np.pi / 2**bits)).astype(np.float32), compression="gzip", shuffle=True
             )
-            phase.attrs.update(units="rad", sign="exp(+i phase)", increasing="delay", wrapped="[0, 2 pi)")
+            _describe(phase, units="rad", sign="exp(+i phase)", increasing="delay", wrapped="[0, 2 pi)")
             display = group.create_dataset(
                 "display", data=gray.astype(np.uint8 if bits <= 8 else np.uint16), compression="gzip"
             )
-            display.attrs.update(
+            _describe(
+                display,
                 units="gray level",
                 bit_depth=bits,
                 gray_at_zero_phase=gray_at_zero,
@@ -172,18 +174,20 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
                 rounding="nearest",
             )
         file["phase"], file["display"] = file["exposures/000/phase"], file["exposures/000/display"]  # by hard link
-        file.create_group("encoding").attrs.update(kind="phase_only" if device.kind == "phase" else device.kind)
-        file.create_group("optics").attrs.update(
+        _describe(file.create_group("encoding"), kind="phase_only" if device.kind == "phase" else device.kind)
+        _describe(
+            file.create_group("optics"),
             f1_m=bench.lens1.focal_length,
             f2_m=bench.lens2.focal_length,
             magnification=bench.magnification,
             fourier_stop_m=np.array(bench.slm.grid.extent),
             coherence="coherent",
         )
-        file["config"] = bundle.config
-        file["config"].attrs["format"] = "TOML"
+        file["config"] = np.bytes_(bundle.config.encode())
+        _describe(file["config"], format="TOML")
         expected = file.create_group("expected")
-        expected.attrs.update(
+        _describe(
+            expected,
             noise_seed=bundle.noise_seed,
             torch_version=str(torch.__version__),
             exposure=specification.camera.exposure,
@@ -195,10 +199,10 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             ("frames", bundle.frames.cpu().numpy().astype(np.uint32), "DN"),
             ("frames_noise_free", bundle.frames_noise_free.cpu().numpy().astype(np.uint32), "DN"),
         ):
-            expected.create_dataset(name, data=data, compression="gzip").attrs["units"] = units
+            _describe(expected.create_dataset(name, data=data, compression="gzip"), units=units)
         for _, dataset in _datasets(file):
-            dataset.attrs["sha256"] = _sha256(dataset)
-        file.attrs["attributes_sha256"] = _attributes_sha256(file)
+            _describe(dataset, sha256=_sha256(dataset))
+        _describe(file, attributes_sha256=_attributes_sha256(file))
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -274,7 +278,7 @@ def _read(file: h5py.File, path: str) -> Bundle:
     if missing := [name for name in wanted if not isinstance(file.get(name), h5py.Dataset)]:
         raise BundleError(f"{path} lacks the dataset {', '.join(missing)}.")
     for name, dataset in _datasets(file):
-        stored = dataset.attrs.get("sha256")
+        stored = _plain(dataset.attrs.get("sha256"))
         try:
             actual = _sha256(dataset)
         except OSError as error:
@@ -286,10 +290,13 @@ def _read(file: h5py.File, path: str) -> Bundle:
     for name in ("phase", "display"):
         if file[name].id != file[f"exposures/000/{name}"].id and file[name] != file[f"exposures/000/{name}"]:
             raise BundleError(f"{path}: {name} is not exposures/000/{name}.")
+    images = torch.from_numpy(file["expected/images"][()])
+    if not (torch.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
+        raise BundleError(f"{path}: expected/images must lie in [0, 1].")
     bundle = Bundle(
         levels=torch.stack([_levels(file[exposure], attributes, path) for exposure in exposures]),
-        config=file["config"].asstr()[()],
-        images=torch.from_numpy(file["expected/images"][()]),
+        config=str(_plain(file["config"][()])),
+        images=images,
         frames=torch.from_numpy(file["expected/frames"][()].astype(np.int64)),
         frames_noise_free=torch.from_numpy(file["expected/frames_noise_free"][()].astype(np.int64)),
         noise_seed=int(file["expected"].attrs["noise_seed"]),
@@ -326,6 +333,16 @@ def _levels(exposure: h5py.Group, attributes: dict, path: str) -> Tensor:
         raise BundleError(f"{path}: {display.name} is {off.max():.0f} levels away from {phase.name}.")
     (top, left), (height, width) = attributes["active_origin_px"], attributes["active_shape_px"]
     return torch.from_numpy(levels[top : top + height, left : left + width].copy())
+
+
+def _describe(item: h5py.Group | h5py.Dataset, **attributes: object) -> None:
+    """Attach attributes; text has a fixed length.
+
+    A variable-length string is a pointer into a heap: one damaged bit of it, and HDF5 itself crashes on reading. With
+    fixed lengths, and the layout of HDF5 1.10 whose metadata carry checksums, damage ends in an error instead.
+    """
+    for name, value in attributes.items():
+        item.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
 
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -366,10 +383,10 @@ def _all_names(file: h5py.File) -> list[str]:
 
 def _plain(value: object) -> object:
     """An HDF5 attribute as JSON knows it."""
+    if isinstance(value, bytes):  # numpy's as well: first, for it is a numpy scalar too
+        return bytes(value).decode()
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, bytes):
-        return value.decode()
     return value

@@ -15,6 +15,19 @@ def intensity(data: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Intensity:
+    """What remains of light that is not one coherent field: its intensity on a grid.
+
+    Attributes:
+        intensity: Real, shape ``(..., height, width)``.
+        grid: Plane on which it is sampled.
+    """
+
+    intensity: Tensor
+    grid: Grid
+
+
+@dataclass(frozen=True)
 class Field:
     """A monochromatic, scalar, coherent field on a grid.
 

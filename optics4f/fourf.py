@@ -11,25 +11,30 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .elements import Camera, Illumination, Lens
+from .elements import Camera, Illumination, Lens, Pupil
 from .elements.slm import Modulator
-from .field import Field
+from .field import Field, Intensity
 from .grid import Grid
-from .sampling import Check, intensity_check, replica_check
+from .misalignment import Misalignment
+from .sampling import Check, intensity_check, replica_check, stop_check
 
 
 class FourF(nn.Module):
-    """The parts of a bench and the three grids on which its light is described.
+    """The parts of a bench, where they really stand, and the three grids on which its light is described.
 
-    Light outside the SLM's used area is blocked: a stop of that size stands in the Fourier plane.
+    Light outside the SLM's used area is blocked: a stop of that size stands before the SLM and moves with it.
 
     Args:
-        illumination: Turns images into fields; its ``grid`` is the object plane.
+        illumination: Turns images into light; its ``grid`` is the object plane.
         lens1: Lens between object and SLM, at its focal length from both.
         slm: The masks; its ``samples`` are the Fourier plane.
         lens2: Lens between SLM and camera, at its focal length from both.
-        camera: Turns the field at the image plane into counts.
+        camera: Turns the light at the image plane into counts.
         samples_per_camera_pixel: Image samples along each side of a camera pixel; ``image`` is their grid.
+        pupil: Opening and aberrations at the SLM, centred on the axis.
+        slm_position: How the SLM is displaced. An axial displacement is towards lens 2.
+        camera_position: How the camera is displaced (shift, rotation, axial); axial is away from lens 2. Camera tilt
+            moves nothing but the focus across the sensor, by micrometres, and is refused.
     """
 
     def __init__(
@@ -41,6 +46,9 @@ class FourF(nn.Module):
         camera: Camera,
         *,
         samples_per_camera_pixel: int = 2,
+        pupil: Pupil | None = None,
+        slm_position: Misalignment | None = None,
+        camera_position: Misalignment | None = None,
     ) -> None:
         super().__init__()
         if samples_per_camera_pixel < 1:
@@ -48,11 +56,16 @@ class FourF(nn.Module):
         for name, lens in (("lens1", lens1), ("lens2", lens2)):
             if lens.focal_length < 0:
                 raise ValueError(f"{name} must have a positive focal length, got {lens.focal_length:g} m.")
+        if camera_position is not None and camera_position.active("tilt"):
+            raise ValueError("camera_position must have no tilt: it is not simulated. Use an axial displacement.")
         self.illumination = illumination
         self.lens1 = lens1
         self.slm = slm
         self.lens2 = lens2
         self.camera = camera
+        self.pupil = pupil
+        self.slm_position = slm_position
+        self.camera_position = camera_position
         q = samples_per_camera_pixel
         # Pixels are centred on the axis by index n // 2, so a finer grid of q samples a pixel needs half a pixel more.
         halves = (math.ceil(q * (n // 2) + (q - 1) / 2) for n in camera.grid.shape)
@@ -60,12 +73,12 @@ class FourF(nn.Module):
 
     @property
     def wavelength(self) -> float:
-        """Vacuum wavelength [m]."""
+        """Vacuum wavelength that the bench is designed for [m]."""
         return self.illumination.wavelength
 
     @property
     def scales(self) -> tuple[float, float]:
-        """Wavelength times focal length of lens 1 and of lens 2 [m^2]."""
+        """Design wavelength times focal length of lens 1 and of lens 2 [m^2]."""
         return self.wavelength * self.lens1.focal_length, self.wavelength * self.lens2.focal_length
 
     @property
@@ -79,23 +92,36 @@ class FourF(nn.Module):
             raise ValueError(f"images must have shape (batch, 1, height, width), got {tuple(images.shape)}.")
 
     def object_field(self, images: Tensor) -> Field:
-        """Field at the object plane of images ``(batch, 1, height, width)``."""
+        """Field at the object plane of images ``(batch, 1, height, width)``, coherent and at the design wavelength."""
         self.check_images(images)
         return self.illumination(images)
 
     def plane_checks(self) -> tuple[Check, ...]:
-        """Sampling conditions of the three planes, which hold whatever the route."""
-        scale1, scale2 = self.scales
+        """Sampling conditions of the three planes at the shortest wavelength, which hold whatever the route."""
+        shortest = min(self.illumination.spectrum.wavelengths)
+        scale1, scale2 = shortest * self.lens1.focal_length, shortest * self.lens2.focal_length
         slm, image, source = self.slm.samples, self.image, self.illumination.grid
-        aperture = max(slm.extent)
+        aperture = max(slm.extent) if self.pupil is None else min(max(slm.extent), self.pupil.diameter)
         camera = max(self.camera.grid.extent)
         return (
-            replica_check("the SLM's used area", aperture, source.pitch, scale1, "the object's samples"),
+            replica_check("the SLM's used area", max(slm.extent), source.pitch, scale1, "the object's samples"),
             replica_check("the object", max(source.extent), slm.pitch, scale1, "the SLM's samples"),
             replica_check("the camera's window", camera, slm.pitch, scale2, "the SLM's samples"),
             intensity_check(image.pitch, aperture, scale2),
         )
 
-    def detect(self, field: Field, generator: torch.Generator | None = None) -> Tensor:
-        """What the camera makes of the field at the image plane, shape ``(batch, masks, height, width)``."""
-        return self.camera(field, generator)
+    def lens_checks(self) -> tuple[Check, ...]:
+        """Lenses must pass the light between object, SLM and camera where a route collapses them to a transform."""
+        slm = math.hypot(*self.slm.samples.extent)
+        return tuple(
+            stop_check(name, slm + math.hypot(*plane.extent), lens.pupil.diameter)
+            for name, lens, plane in (
+                ("lens 1", self.lens1, self.illumination.grid),
+                ("lens 2", self.lens2, self.camera.grid),
+            )
+            if lens.pupil is not None
+        )
+
+    def detect(self, light: Field | Intensity, generator: torch.Generator | None = None) -> Tensor:
+        """What the camera makes of the light at the image plane, shape ``(batch, masks, height, width)``."""
+        return self.camera(light, generator)

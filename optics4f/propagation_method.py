@@ -206,13 +206,14 @@ class _Path:
         kept = [max(0.0, hi - lo) * extent for (lo, hi), extent in zip(bands, window.extent, strict=True)]
         needed = [min(BAND_SAMPLES, n) for n in window.shape]
         axis = min((0, 1), key=lambda a: kept[a] / needed[a])
-        reached = self.directions((0.0, 0.0), paraxial)[axis]
-        away = abs(sum(reached) / 2 - self.tilt[axis])
-        if away > 0.5 / self.grid.pitch:
+        centre = sum(self.directions((0.0, 0.0), paraxial)[axis]) / 2
+        if abs(centre - self.tilt[axis]) > 0.5 / self.grid.pitch:
+            edges = self.directions(window.extent, paraxial)[axis]
+            finer = 0.5 / max(abs(f - self.tilt[axis]) for f in edges)
             advice = (
-                f"The window lies {away:.4g} cycles/m from the light, more than {engineering(self.grid.pitch, 'm')} "
-                f"samples carry: use a pitch of at most {at_most(0.5 / away)}, give the tilt of the light "
-                f"(about {sum(reached) / 2:.4g} cycles/m), or shift the window less."
+                f"The window lies {abs(centre - self.tilt[axis]):.4g} cycles/m from the light, more than samples of "
+                f"{engineering(self.grid.pitch, 'm')} carry: use a pitch of at most {at_most(finer)}, give the tilt of "
+                f"the light (about {centre:.4g} cycles/m), or shift the window less."
             )
         else:
             wider = self.padding * math.sqrt(needed[axis] / kept[axis]) if kept[axis] else math.inf
@@ -220,7 +221,7 @@ class _Path:
                 "The band limit cuts the light that is meant to arrive: use a padding of at least "
                 f"{math.ceil(10 * wider) / 10:g}, or rayleigh_sommerfeld or fresnel_transform."
             )
-        return Check("frequencies needed in the band", needed[axis], kept[axis], "", advice)
+        return Check("resolution needed in the band", needed[axis], kept[axis], "frequencies", advice)
 
     def _replica_check(self, method: Method) -> Check:
         r"""Two samples a fringe of the integrand, every pair of samples: :math:`|X / (\lambda R) - f_c| \le 1 / (2 p)`.

@@ -144,3 +144,21 @@ def intensity_check(pitch: float, aperture: float, scale: float) -> Check:
         f"Coarser samples alias the intensity behind an SLM area of {engineering(aperture, 'm')}: use "
         f"{at_most(limit)} or finer (more samples a camera pixel), or a longer focal length.",
     )
+
+
+def stop_check(name: str, light: float, diameter: float) -> Check:
+    """A lens that a route collapses to a Fourier transform must not cut the light.
+
+    Args:
+        name: Which lens.
+        light: Width of the light there: SLM and object (or camera), corner to corner [m].
+        diameter: Of the lens [m].
+    """
+    return Check(
+        f"light at {name}",
+        light,
+        diameter,
+        "m",
+        f"The lens cuts it, differently for each object point: use a diameter of at least "
+        f"{engineering(light, 'm', rounding='up')}, or the angular-spectrum route.",
+    )

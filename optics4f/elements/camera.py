@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..field import Field
+from ..field import Field, Intensity
 from ..grid import Grid
 from ..noise import read_noise, shot_noise
 from ..units import engineering, to_si
@@ -72,7 +72,7 @@ class Camera(nn.Module):
         sensor: Numbers of one sensor pixel; ``None`` is an ideal camera: no noise, no saturation, no levels.
 
     Shape:
-        - Input: field with ``data`` of shape ``(..., height, width)`` on any grid that covers the camera.
+        - Input: field or intensity of shape ``(..., height, width)`` on any grid that covers the camera.
         - Output: signal in units of intensity 1, real, shape ``(..., *grid.shape)``.
     """
 
@@ -102,17 +102,18 @@ class Camera(nn.Module):
         """Electrons of an output pixel under intensity 1 [e-]; 1 for an ideal camera."""
         return 1.0 if self.sensor is None else self.exposure * self.sensor.full_well * self.binning**2
 
-    def integrated(self, field: Field) -> Tensor:
+    def integrated(self, field: Field | Intensity) -> Tensor:
         """Mean intensity over each pixel's area, shape ``(..., *grid.shape)``; part-covered samples count in part."""
-        rows, columns = self._integration(field)
-        return rows @ field.intensity @ columns.mT
+        intensity = field.intensity
+        rows, columns = self._integration(field.grid, intensity)
+        return rows @ intensity @ columns.mT
 
-    def expected(self, field: Field) -> Tensor:
+    def expected(self, field: Field | Intensity) -> Tensor:
         """Mean electrons of each output pixel before saturation [e-], dark signal included."""
         dark = 0.0 if self.sensor is None else self.sensor.dark_electrons * self.binning**2
         return self.integrated(field) * self.white + dark
 
-    def counts(self, field: Field, generator: torch.Generator | None = None) -> Tensor:
+    def counts(self, field: Field | Intensity, generator: torch.Generator | None = None) -> Tensor:
         """What the camera delivers [DN], whole numbers; noise-free (rounded and clipped) without a generator.
 
         The gradient is that of the expected signal, and zero where the pixel is saturated.
@@ -133,20 +134,19 @@ class Camera(nn.Module):
         counts = exact + (torch.round(exact) - exact).detach()
         return counts.clamp(0, (2**self.sensor.bit_depth - 1) * pixels)
 
-    def forward(self, field: Field, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, field: Field | Intensity, generator: torch.Generator | None = None) -> Tensor:
         if self.sensor is None:
             return self.integrated(field)
         return self.counts(field, generator) * (self.sensor.electrons_per_count / self.white)
 
-    def _integration(self, field: Field) -> tuple[Tensor, Tensor]:
+    def _integration(self, grid: Grid, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """Overlap of samples and pixels along y and x, cached for the grid that the camera looks at."""
-        real = field.data.real.dtype
-        key = (field.grid, real, field.data.device)
+        key = (grid, intensity.dtype, intensity.device)
         if key not in self._weights:
             self._weights = {
                 key: tuple(
-                    overlap(pixels, self.grid.pitch, samples, field.grid.pitch).to(field.data.device, real)
-                    for pixels, samples in zip(self.grid.shape, field.grid.shape, strict=True)
+                    overlap(pixels, self.grid.pitch, samples, grid.pitch).to(intensity.device, intensity.dtype)
+                    for pixels, samples in zip(self.grid.shape, grid.shape, strict=True)
                 )
             }
         return self._weights[key]

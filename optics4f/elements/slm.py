@@ -67,8 +67,13 @@ class Modulator(nn.Module):
     initial_value = 0.0
 
     @abstractmethod
-    def pixel_modulation(self) -> Tensor:
-        """Complex factor of the active area of every pixel, shape ``(masks, *grid.shape)``."""
+    def pixel_modulation(self, wavelength_ratio: float = 1.0) -> Tensor:
+        """Complex factor of the active area of every pixel, shape ``(masks, *grid.shape)``.
+
+        Args:
+            wavelength_ratio: Design wavelength over that of the light; a phase SLM's delay is a path, and its phase
+                in [0, 2 pi) grows by this ratio.
+        """
 
     @abstractmethod
     def levels(self) -> Tensor:
@@ -78,9 +83,9 @@ class Modulator(nn.Module):
     def load_levels(self, levels: Tensor) -> None:
         """Show these integer levels, shape ``(masks, *grid.shape)``."""
 
-    def modulation(self) -> Tensor:
-        """Complex factor of every sample, shape ``(masks, *samples.shape)``."""
-        pixels = with_reflecting_gaps(self.pixel_modulation(), self.fill_factor)
+    def modulation(self, wavelength_ratio: float = 1.0) -> Tensor:
+        """Complex factor of every sample, shape ``(masks, *samples.shape)``; see :meth:`pixel_modulation`."""
+        pixels = with_reflecting_gaps(self.pixel_modulation(wavelength_ratio), self.fill_factor)
         if self.samples_per_pixel == 1:
             return pixels
         return pixels.repeat_interleave(self.samples_per_pixel, -2).repeat_interleave(self.samples_per_pixel, -1)
@@ -94,10 +99,14 @@ class Modulator(nn.Module):
         """Set the masks (phase [rad] or amplitude), shape ``(masks, *grid.shape)``; refuses NaN and other shapes."""
         if values.shape != self.values.shape:
             raise ValueError(f"a mask must have shape {tuple(self.values.shape)}, got {tuple(values.shape)}.")
-        if not torch.isfinite(values).all():
-            raise ValueError("a mask must be finite, got NaN or inf in it.")
+        _refuse_not_finite(values)
         with torch.no_grad():
             self.values.copy_(values)
+
+    def _finite(self) -> Tensor:
+        """The masks, for the device; training may have driven them to NaN."""
+        _refuse_not_finite(self.values)
+        return self.values.detach()
 
     def _checked(self, levels: Tensor) -> Tensor:
         bits = self._required_bits()
@@ -118,6 +127,11 @@ class Modulator(nn.Module):
         return f"{self.masks} masks, {self.grid}, {bits}, fill_factor={self.fill_factor:g}{ideal}"
 
 
+def _refuse_not_finite(values: Tensor) -> None:
+    if not torch.isfinite(values).all():
+        raise ValueError("a mask must be finite, got NaN or inf in it.")
+
+
 class SLM(Modulator):
     r"""A phase-only spatial light modulator with one trainable phase per pixel.
 
@@ -126,12 +140,14 @@ class SLM(Modulator):
     Arguments and shapes are those of :class:`Modulator`; ``values`` holds the phase [rad], unwrapped.
     """
 
-    def pixel_modulation(self) -> Tensor:
+    def pixel_modulation(self, wavelength_ratio: float = 1.0) -> Tensor:
         phase = self.values if self.bit_depth is None else quantize_phase(self.values, self.bit_depth)
+        if wavelength_ratio != 1:
+            phase = torch.remainder(phase, 2 * torch.pi) * wavelength_ratio  # the panel shows the wrapped phase
         return phase_modulation(phase)
 
     def levels(self) -> Tensor:
-        return phase_to_levels(self.values.detach(), self._required_bits())
+        return phase_to_levels(self._finite(), self._required_bits())
 
     def load_levels(self, levels: Tensor) -> None:
         self.set_values(levels_to_phase(self._checked(levels), self._required_bits(), self.values.dtype))
@@ -145,7 +161,7 @@ class AmplitudeSLM(Modulator):
 
     initial_value = 1.0
 
-    def pixel_modulation(self) -> Tensor:
+    def pixel_modulation(self, wavelength_ratio: float = 1.0) -> Tensor:
         if self.bit_depth is None:
             amplitude = self.values + (self.values.clamp(0, 1) - self.values).detach()
         else:
@@ -153,7 +169,7 @@ class AmplitudeSLM(Modulator):
         return torch.complex(amplitude, torch.zeros_like(amplitude))
 
     def levels(self) -> Tensor:
-        return amplitude_to_levels(self.values.detach(), self._required_bits())
+        return amplitude_to_levels(self._finite(), self._required_bits())
 
     def load_levels(self, levels: Tensor) -> None:
         self.set_values(levels_to_amplitude(self._checked(levels), self._required_bits(), self.values.dtype))

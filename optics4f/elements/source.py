@@ -1,4 +1,4 @@
-"""From an image to light: the coherent illumination and the device that shows the object."""
+"""From an image to light: the illumination and the device that shows the object."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..field import Field
 from ..grid import Grid
+from ..light import Mode, PointSource, SelfLuminous, Source, Spectrum, modes
 from ..modulation import phase_modulation
 from ..units import engineering, to_si
 
@@ -19,7 +20,7 @@ Encoding = Literal["amplitude", "intensity", "phase"]
 
 
 class Illumination(nn.Module):
-    r"""A plane coherent wave through an object device: the only border between images and fields.
+    r"""Light through an object device: the only border between images and fields.
 
     A logical pixel is a block of ``m x m`` device pixels that show one image value :math:`v`:
 
@@ -34,10 +35,12 @@ class Illumination(nn.Module):
     Args:
         shape: Logical pixels ``(height, width)``: the shape of the images.
         pitch: Pitch of the device pixels [m].
-        wavelength: Vacuum wavelength [m].
+        wavelength: Vacuum wavelength [m] that the bench is designed for.
         pixels_per_logical: Device pixels ``m`` along each side of a logical pixel.
         samples_per_pixel: Field samples along each side of a device pixel (filled, square).
         encoding: How an image value becomes a field.
+        source: Spatial coherence: a point, a disc, or an object that radiates by itself.
+        spectrum: Wavelengths of the light; the design wavelength alone by default.
         dtype: Complex type of the light.
 
     Shape:
@@ -54,6 +57,8 @@ class Illumination(nn.Module):
         pixels_per_logical: int = 1,
         samples_per_pixel: int = 1,
         encoding: Encoding = "amplitude",
+        source: Source = PointSource(),  # noqa: B008, frozen
+        spectrum: Spectrum | None = None,
         dtype: torch.dtype = torch.complex64,
     ) -> None:
         super().__init__()
@@ -69,6 +74,8 @@ class Illumination(nn.Module):
         self.pixels_per_logical = pixels_per_logical
         self.samples_per_pixel = samples_per_pixel
         self.encoding = encoding
+        self.source = source
+        self.spectrum = Spectrum.line(self.wavelength) if spectrum is None else spectrum
         self.dtype = dtype
         block = pixels_per_logical * samples_per_pixel
         self.grid = Grid((shape[0] * block, shape[1] * block), self.pixels.pitch / samples_per_pixel)
@@ -112,15 +119,38 @@ class Illumination(nn.Module):
             values = torch.where(lit, torch.where(lit, values, 1.0).sqrt(), 0.0)
         return torch.complex(values, torch.zeros_like(values))
 
-    def forward(self, images: Tensor) -> Field:
+    def modes(self) -> list[Mode]:
+        """Coherent modes of the light, weights summing to 1; those of a self-luminous object are its wavelengths."""
+        return modes(self.spectrum, self.source)
+
+    @property
+    def coherent(self) -> bool:
+        """Whether the light is one mode at the design wavelength: a field, not a sum of intensities."""
+        return self.source == PointSource() and self.spectrum == Spectrum.line(self.wavelength)
+
+    @property
+    def self_luminous(self) -> bool:
+        """Whether every sample of the object radiates by itself."""
+        return isinstance(self.source, SelfLuminous)
+
+    def forward(self, images: Tensor, mode: Mode | None = None) -> Field:
         data = self.encode(images)
         if self.block > 1:
             data = data.repeat_interleave(self.block, -2).repeat_interleave(self.block, -1)
-        return Field(data, self.grid, self.wavelength)
+        if mode is None:
+            return Field(data, self.grid, self.wavelength)
+        if any(mode.frequency):
+            y, x = self.grid.coordinates(data.device)
+            wave = phase_modulation(2 * torch.pi * (mode.frequency[0] * y + mode.frequency[1] * x))
+            data = data * wave.to(data.dtype)
+        return Field(data, self.grid, mode.wavelength)
 
     def extra_repr(self) -> str:
         m = self.pixels_per_logical
+        lines = len(self.spectrum.wavelengths)
+        spectrum = "" if self.spectrum == Spectrum.line(self.wavelength) else f", {lines} wavelengths"
         return (
-            f"coherent, {engineering(self.wavelength, 'm')}, {self.shape[0]} x {self.shape[1]} logical pixels of "
+            f"{'coherent' if self.source == PointSource() else self.source}, "
+            f"{engineering(self.wavelength, 'm')}{spectrum}, {self.shape[0]} x {self.shape[1]} logical pixels of "
             f"{m} x {m} device pixels of {engineering(self.pixels.pitch, 'm')}, {self.encoding}"
         )

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ..field import Field
 from ..fourf import FourF
-from ..fourier import interpolation_matrix, zoomed_fourier
+from ..fourier import interpolation_matrix, rotated, zoomed_fourier
 from ..grid import Grid
+from ..modulation import phase_modulation
 from ..propagation import angular_spectrum_transfer_function, apply_transfer_function
 from ..sampling import SamplingError, SamplingReport, lens_check
 from ..units import engineering
+from .geometry import Geometry, Pair, slm_factor
 from .route import Route
 
 
@@ -28,12 +30,12 @@ class AngularSpectrumRoute(Route):
 
     Args:
         bench: The 4f system.
-        window: Samples ``(height, width)`` of the window; by default the widest that samples both lenses.
+        window: Samples ``(height, width)`` of the window; by default as wide as the light needs.
         override: Names of the sampling conditions to ignore.
 
     Raises:
         SamplingError: The window undersamples a lens or does not hold object and SLM, or the object's samples are
-            not a whole number of the SLM's.
+            not those of the SLM.
     """
 
     def __init__(self, bench: FourF, *, window: tuple[int, int] | None = None, override: tuple[str, ...] = ()) -> None:
@@ -54,53 +56,90 @@ class AngularSpectrumRoute(Route):
                     f"the window must hold the {name}, got {window} samples for {plane.shape}. Widen the window, "
                     "or use the Fourier-lens route."
                 )
-        padded = self.window.padded()
-        for name, lens in (("gap1", bench.lens1), ("gap2", bench.lens2)):
-            transfer = angular_spectrum_transfer_function(
-                padded, bench.wavelength, lens.focal_length, dtype=torch.complex128
-            )
-            self._constant(name, transfer)
-        y, x = bench.image.coordinates()
-        for axis, positions, count in (("y", y, window[0]), ("x", x, window[1])):
-            # The image is read where it is wanted, by the interpolation that band-limited samples define.
-            matrix = interpolation_matrix(positions.flatten(), count, pitch)
-            self._constant(f"read_{axis}", matrix.to(torch.complex128))
 
     @classmethod
     def sampling(cls, bench: FourF, window: tuple[int, int] | None = None) -> SamplingReport:
         """Conditions of the planes and of both lenses, in ``window`` or in the one taken by default."""
         grid = Grid(default_window(bench) if window is None else window, bench.slm.samples.pitch)
+        shortest = min(bench.illumination.spectrum.wavelengths)
         lenses = ((1, bench.lens1), (2, bench.lens2))
-        checks = (lens_check(f"lens {n}", grid, bench.wavelength, lens.focal_length) for n, lens in lenses)
+        checks = (lens_check(f"lens {n}", grid, shortest, lens.focal_length) for n, lens in lenses)
         return SamplingReport((*bench.plane_checks(), *checks))
 
     def planes(self, source: Field) -> dict[str, Field]:
         """Field at every plane of the bench, by name, in the order of the light."""
-        bench = self.bench
+        bench, place = self.bench, Geometry.of(self.bench)
+        f1, f2 = bench.lens1.focal_length, bench.lens2.focal_length
+        slm, camera = bench.slm_position, bench.camera_position
         start = Field(_centred(source.data, self.window.shape), self.window, source.wavelength)
-        planes = {"object": start, "before lens 1": self._gap(start, self.gap1)}
+        planes = {"object": start, "before lens 1": self._gap(start, "gap 1", f1)}
         planes["behind lens 1"] = bench.lens1(planes["before lens 1"])
-        planes["before SLM"] = self._gap(planes["behind lens 1"], self.gap1)
-        planes["behind SLM"] = self._modulated(planes["before SLM"])
-        planes["before lens 2"] = self._gap(planes["behind SLM"], self.gap2)
+        arriving = self._gap(planes["behind lens 1"], "gap 2", f1 + place.slm_axial, place.slm_shift, slm)
+        planes["before SLM"] = _turned(arriving, place.slm_rotation) if place.slm_turns else arriving
+        planes["behind SLM"] = self._modulated(planes["before SLM"], place)
+        leaving = planes["behind SLM"]
+        leaving = _turned(leaving, -place.slm_rotation) if place.slm_turns else leaving
+        back = tuple(-s for s in place.slm_shift)
+        planes["before lens 2"] = self._gap(leaving, "gap 3", f2 - place.slm_axial, back, slm)
         planes["behind lens 2"] = bench.lens2(planes["before lens 2"])
-        planes["image"] = self._gap(planes["behind lens 2"], self.gap2)
+        image = self._gap(planes["behind lens 2"], "gap 4", f2 + place.camera_axial, place.camera_shift, camera)
+        planes["image"] = _turned(image, place.camera_rotation) if place.camera_turns else image
         return planes
 
     def image_field(self, source: Field) -> Field:
         image = self.planes(source)["image"]
-        return Field(zoomed_fourier(image.data, self.read_y, self.read_x), self.bench.image, source.wavelength)
 
-    def _gap(self, field: Field, transfer_function: Tensor) -> Field:
-        return replace(field, data=apply_transfer_function(field.data, transfer_function))
+        def build() -> tuple[Tensor, Tensor]:
+            # The image is read where it is wanted, by the interpolation that band-limited samples define.
+            return tuple(
+                interpolation_matrix(positions.flatten(), count, self.window.pitch).to(image.data)
+                for positions, count in zip(
+                    self.bench.image.coordinates(image.data.device), self.window.shape, strict=True
+                )
+            )
 
-    def _modulated(self, field: Field) -> Field:
+        data = zoomed_fourier(image.data, *self._constant("reading", source.wavelength, build))
+        return Field(data, self.bench.image, source.wavelength)
+
+    def _gap(
+        self,
+        field: Field,
+        name: str,
+        distance: float | Tensor,
+        shift: Pair | tuple[float, float] = (0.0, 0.0),
+        *parts: torch.nn.Module | None,
+    ) -> Field:
+        """Free space, and a window that is displaced by ``shift`` at its end."""
+
+        def build() -> Tensor:
+            padded = self.window.padded()
+            transfer = angular_spectrum_transfer_function(
+                padded, field.wavelength, distance, dtype=torch.complex128, device=field.data.device
+            )
+            fy, fx = padded.frequencies(field.data.device)
+            if any(not isinstance(s, float) for s in shift):
+                transfer = transfer * phase_modulation(2 * math.pi * (fy * shift[0] + fx * shift[1]))
+            return transfer.to(field.data.dtype)
+
+        transfer = self._constant(name, field.wavelength, build, *parts)
+        return replace(field, data=apply_transfer_function(field.data, transfer))
+
+    def _modulated(self, field: Field, place: Geometry) -> Field:
         """The SLM acts on its own samples; what misses it is blocked."""
-        slm = self.bench.slm
-        (h, w), (rows, columns) = slm.samples.shape, self.window.shape
+        bench = self.bench
+        (h, w), (rows, columns) = bench.slm.samples.shape, self.window.shape
         top, left = rows // 2 - h // 2, columns // 2 - w // 2
-        seen = Field(field.data[..., top : top + h, left : left + w], slm.samples, field.wavelength)
-        return replace(field, data=_centred(slm(seen).data, self.window.shape))
+        seen = field.data[..., top : top + h, left : left + w]
+        data = seen * bench.slm.modulation(bench.wavelength / field.wavelength)
+        parts = (bench.slm_position, bench.pupil)
+        factor = self._constant(
+            "SLM", field.wavelength, lambda: slm_factor(bench, place, field.wavelength, data), *parts
+        )
+        return replace(field, data=_centred(data if factor is None else data * factor, self.window.shape))
+
+
+def _turned(field: Field, angle: Tensor) -> Field:
+    return replace(field, data=rotated(field.data, angle))
 
 
 def _centred(data: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -11,7 +11,10 @@ from torch import Tensor
 from ..field import Field, intensity
 from ..fourf import FourF
 from ..fourier import fourier_matrix, zoomed_fourier
-from ..sampling import SamplingError
+from ..light import Mode
+from ..modulation import phase_modulation
+from ..sampling import SamplingError, SamplingReport
+from .geometry import Geometry, collins_matrix, refuse_lens_aberrations, slm_factor
 from .route import Route
 
 
@@ -23,20 +26,21 @@ class PSFRoute(Route):
 
     The PSF is evaluated at every difference between an image sample and a logical object pixel, so nothing of it is
     cut off: the result is that of :class:`FourierLensRoute`, at the cost of K small transforms a step and one small
-    convolution per image and mask. The square logical pixel enters as a factor in the Fourier plane.
+    convolution per image and mask. The square logical pixel enters as a factor in the Fourier plane. Light without
+    spatial coherence convolves the intensity of the object with :math:`|h|^2`.
 
     Arguments are those of :class:`Route`.
 
     Raises:
-        SamplingError: The imaged logical pixels do not lie on the image samples.
+        SamplingError: The imaged logical pixels do not lie on the image samples; the SLM is displaced along the light
+            or turned, so that object points see different PSFs or a turned grid.
     """
 
     def __init__(self, bench: FourF, *, override: tuple[str, ...] = ()) -> None:
         super().__init__(bench, override=override)
-        source, image, slm = bench.illumination, bench.image, bench.slm.samples
-        scale1, scale2 = bench.scales
-        stretch = scale2 / scale1
-        imaged = stretch * source.block * source.grid.pitch  # logical pixel at the camera
+        source, image = bench.illumination, bench.image
+        self.stretch = bench.lens2.focal_length / bench.lens1.focal_length
+        imaged = self.stretch * source.block * source.grid.pitch  # logical pixel at the camera
         stride = imaged / image.pitch
         self.stride = round(stride)
         if self.stride < 1 or abs(stride - self.stride) > 1e-6 * stride:
@@ -50,51 +54,160 @@ class PSFRoute(Route):
         )
         # Only outputs that see the whole object are kept, so wrap-around may spoil the rest: the PSF window suffices.
         self.length = tuple(next_fast_len(n) for n in self.window)
-        for axis, n, positions, samples, out in zip(
-            ("y", "x"), self.window, source.logical_positions(), slm.coordinates(), image.coordinates(), strict=True
-        ):
-            first = out.flatten()[0] + stretch * positions[0]
-            differences = first + image.pitch * torch.arange(n, dtype=torch.float64)
-            inside = source.grid.pitch * (torch.arange(source.block, dtype=torch.float64) - (source.block - 1) / 2)
-            block = fourier_matrix(samples.flatten(), inside, scale1).sum(1)  # the square pixel, sampled
-            weight = slm.pitch * source.grid.pitch / math.sqrt(scale1 * scale2)
-            self._constant(f"window_{axis}", weight * fourier_matrix(differences, samples.flatten(), scale2) * block)
-            self._constant(f"arriving_{axis}", block * source.grid.pitch / math.sqrt(scale1))
 
-    def point_spread_functions(self) -> Tensor:
+    @classmethod
+    def sampling(cls, bench: FourF) -> SamplingReport:
+        """Conditions of the planes, and lenses that pass the light."""
+        refuse_lens_aberrations(bench)
+        place = Geometry.of(bench)
+        if place.slm_moves_axially:
+            raise SamplingError(
+                "slm_position.axial must be 0 in the PSF route, got "
+                f"{place.slm_axial.item() * 1e3:.4g} mm. Beside the Fourier plane each object point has a PSF of its "
+                "own: use the Fourier-lens or the angular-spectrum route."
+            )
+        if place.slm_turns or place.camera_turns:
+            raise SamplingError(
+                "slm_position and camera_position must have no rotation in the PSF route. Use the Fourier-lens or the "
+                "angular-spectrum route."
+            )
+        return SamplingReport((*bench.plane_checks(), *bench.lens_checks()))
+
+    def point_spread_functions(self, mode: Mode | None = None) -> Tensor:
         """PSF of each mask over all differences of positions, shape ``(masks, *window)``.
 
         Amplitude at the camera of one logical pixel of amplitude 1; the square of its magnitude is intensity.
+
+        Args:
+            mode: Wavelength and direction of the light; by default the design wavelength, along the axis.
         """
-        modulation = self.bench.slm.modulation().to(self.window_y.dtype)
-        return -zoomed_fourier(modulation, self.window_y, self.window_x)
+        mode = Mode(self.bench.wavelength) if mode is None else mode
+        rows, columns = self._block(mode)
+        return self._psf(mode, rows, columns)
 
     def window_efficiency(self) -> Tensor:
         """Share of the light behind each mask that lands in the PSF window, shape ``(masks,)``.
 
         The light is that of one logical pixel of the object; the rest is diffracted beside the window.
         """
-        slm, image = self.bench.slm, self.bench.image
-        behind = slm.modulation() * (self.arriving_y[:, None] * self.arriving_x[None, :])
-        total = intensity(behind).sum((-2, -1)) * slm.samples.pitch**2
-        return intensity(self.point_spread_functions()).sum((-2, -1)) * image.pitch**2 / total
+        bench, mode = self.bench, Mode(self.bench.wavelength)
+        rows, columns = self._block(mode)
+        behind = self._modulation(mode) * rows[:, None] * columns[None, :]
+        arriving = bench.illumination.grid.pitch**2 / bench.scales[0]
+        total = intensity(behind).sum((-2, -1)) * (arriving * bench.slm.samples.pitch) ** 2
+        return intensity(self.point_spread_functions()).sum((-2, -1)) * bench.image.pitch**2 / total
 
     def image_field(self, source: Field) -> Field:
         raise SamplingError("the PSF route starts from logical pixels, not from a sampled field. Call it on images.")
 
-    def forward(self, images: Tensor) -> Field:
+    def mode_field(self, images: Tensor, mode: Mode) -> Field:
+        light = self.bench.illumination
+        objects = light.encode(images)
+        if any(mode.frequency):
+            y, x = (position.to(objects.device) for position in light.logical_positions())
+            wave = 2 * math.pi * (mode.frequency[0] * y[:, None] + mode.frequency[1] * x[None, :])
+            objects = objects * phase_modulation(wave).to(objects.dtype)
+        objects, corner = self._spread(objects)
+        spectra = torch.fft.fft2(objects, s=self.length)
+        kernels = torch.fft.fft2(self.point_spread_functions(mode), s=self.length)
+        data = _Filter.apply(spectra, kernels, corner, self.bench.image.shape)
+        return Field(data, self.bench.image, mode.wavelength)
+
+    def self_luminous_intensity(self, images: Tensor, mode: Mode) -> Tensor:
+        objects, corner = self._spread(intensity(self.bench.illumination.encode(images)))
+        kernels = torch.fft.rfft2(self.intensity_point_spread_functions(mode), s=self.length)
+        filtered = torch.fft.irfft2(torch.fft.rfft2(objects, s=self.length) * kernels, s=self.length)
+        height, width = self.bench.image.shape
+        return filtered[..., corner[0] : corner[0] + height, corner[1] : corner[1] + width]
+
+    def intensity_point_spread_functions(self, mode: Mode | None = None) -> Tensor:
+        """Intensity PSF of a logical pixel whose samples radiate by themselves, shape ``(masks, *window)``."""
+        mode = Mode(self.bench.wavelength) if mode is None else mode
+        terms_y, terms_x = self._block_terms(mode)
+        total: Tensor | float = 0.0
+        for rows in terms_y.unbind(1):
+            for columns in terms_x.unbind(1):
+                total = total + intensity(self._psf(mode, rows, columns))
+        return total
+
+    def _psf(self, mode: Mode, rows: Tensor, columns: Tensor) -> Tensor:
+        """PSFs of a source with these factors along y and x in the Fourier plane."""
+        matrix_y, matrix_x = self._window_matrices(mode)
+        return -zoomed_fourier(self._modulation(mode), matrix_y * rows, matrix_x * columns)
+
+    def _modulation(self, mode: Mode) -> Tensor:
+        """Masks, pupil and tilt: complex factor of the SLM's samples."""
         bench = self.bench
-        bench.check_images(images)
-        objects = bench.illumination.encode(images).flip((-2, -1))  # U_1 needs h(x_1 + (f2/f1) x_0): a correlation
+        modulation = bench.slm.modulation(bench.wavelength / mode.wavelength).to(self._dtype)
+        place = Geometry.of(bench)
+        factor = self._constant(
+            "SLM",
+            mode.wavelength,
+            lambda: slm_factor(bench, place, mode.wavelength, modulation),
+            bench.slm_position,
+            bench.pupil,
+        )
+        return modulation if factor is None else modulation * factor
+
+    def _window_matrices(self, mode: Mode) -> tuple[Tensor, Tensor]:
+        """Transforms from the SLM's samples to the differences of positions, along y and x."""
+        bench, place = self.bench, Geometry.of(self.bench)
+
+        def build() -> tuple[Tensor, ...]:
+            weight = bench.slm.samples.pitch * bench.illumination.grid.pitch
+            weight /= math.sqrt(mode.wavelength * bench.lens1.focal_length)
+            matrices = []
+            for axis, n in enumerate(self.window):
+                logical = bench.illumination.logical_positions()[axis][0].to(self._device)
+                first = bench.image.coordinates(self._device)[axis].flatten()[0] + place.camera_shift[axis]
+                differences = torch.arange(n, dtype=torch.float64, device=self._device) * bench.image.pitch
+                matrix = collins_matrix(
+                    differences + first + self.stretch * logical,
+                    self._slm_positions(axis),
+                    mode.wavelength,
+                    bench.lens2.focal_length,
+                    0.0,
+                    place.camera_axial,
+                )
+                matrices.append((weight * matrix).to(self._dtype))
+            return tuple(matrices)
+
+        return self._constant("window", mode.wavelength, build, bench.slm_position, bench.camera_position)
+
+    def _block_terms(self, mode: Mode) -> tuple[Tensor, Tensor]:
+        """What each sample inside a logical pixel adds in the Fourier plane, ``(SLM samples, block)`` along y and x."""
+        bench = self.bench
+        light = bench.illumination
+
+        def build() -> tuple[Tensor, ...]:
+            scale = mode.wavelength * bench.lens1.focal_length
+            inside = torch.arange(light.block, dtype=torch.float64, device=self._device) - (light.block - 1) / 2
+            return tuple(
+                fourier_matrix(
+                    self._slm_positions(axis) - scale * mode.frequency[axis], inside * light.grid.pitch, scale
+                ).to(self._dtype)
+                for axis in (0, 1)
+            )
+
+        return self._constant(f"block {mode.frequency}", mode.wavelength, build, bench.slm_position)
+
+    def _block(self, mode: Mode) -> tuple[Tensor, Tensor]:
+        """The square logical pixel in the Fourier plane, along y and x."""
+        return tuple(terms.sum(1) for terms in self._block_terms(mode))
+
+    def _slm_positions(self, axis: int) -> Tensor:
+        """Laboratory positions of the SLM's samples along one axis [m]."""
+        position = self.bench.slm.samples.coordinates(self._device)[axis].flatten()
+        return position + Geometry.of(self.bench).slm_shift[axis]
+
+    def _spread(self, objects: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Logical pixels on the image samples, turned by 180 degrees; and where the wanted window starts."""
+        objects = objects.flip((-2, -1))  # U_1 needs h(x_1 + (f2/f1) x_0): a correlation
         if self.stride > 1:
             sparse = objects.new_zeros(*objects.shape[:-2], *(self.stride * (n - 1) + 1 for n in objects.shape[-2:]))
             sparse[..., :: self.stride, :: self.stride] = objects
             objects = sparse
-        spectra = torch.fft.fft2(objects, s=self.length)
-        kernels = torch.fft.fft2(self.point_spread_functions(), s=self.length)
-        corner = (objects.shape[-2] - 1, objects.shape[-1] - 1)
-        data = _Filter.apply(spectra, kernels, corner, bench.image.shape)
-        return Field(data, bench.image, bench.wavelength)
+        return objects, (objects.shape[-2] - 1, objects.shape[-1] - 1)
 
 
 class _Filter(torch.autograd.Function):

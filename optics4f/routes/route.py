@@ -1,18 +1,26 @@
-"""What the routes share: a bench, a sampling report, constants kept beside the masks."""
+"""What the routes share: a bench, a sampling report, the sum over the modes of the light."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from ..field import Field
+from ..field import Field, Intensity, intensity
 from ..fourf import FourF
+from ..light import Mode
 from ..sampling import SamplingReport
+
+SOURCES_AT_A_TIME = 16  # samples of a self-luminous object that are propagated together
+CONSTANTS_KEPT = 64
 
 
 class Route(nn.Module):
-    """Computes a bench: images in, field at the image plane out.
+    """Computes a bench: images in, light at the image plane out.
 
     Args:
         bench: The 4f system.
@@ -21,7 +29,9 @@ class Route(nn.Module):
 
     Shape:
         - Input: images ``(batch, 1, height, width)`` in [0, 1].
-        - Output: field on ``bench.image`` with ``data`` of shape ``(batch, masks, height, width)``.
+        - Output: light on ``bench.image``, ``(batch, masks, height, width)``: a :class:`~optics4f.field.Field` where
+          the illumination is coherent, else an :class:`~optics4f.field.Intensity`, summed over the modes of the light
+          one after the other (each is computed again for its gradient, so memory is that of one mode).
 
     Raises:
         SamplingError: A sampling condition of the bench does not hold in this route, and is not overridden.
@@ -32,6 +42,7 @@ class Route(nn.Module):
         self.bench = bench
         self.report = self.sampling(bench, **options)
         self.report.refuse_if_invalid(override)
+        self._kept: dict[tuple, Any] = {}
 
     @classmethod
     def sampling(cls, bench: FourF) -> SamplingReport:
@@ -42,10 +53,78 @@ class Route(nn.Module):
     def image_field(self, source: Field) -> Field:
         """Field at the image plane of an object field ``(batch, 1, height, width)``."""
 
-    def forward(self, images: Tensor) -> Field:
-        return self.image_field(self.bench.object_field(images))
+    def mode_field(self, images: Tensor, mode: Mode) -> Field:
+        """Field at the image plane of one coherent mode of the light."""
+        return self.image_field(self.bench.illumination(images, mode))
 
-    def _constant(self, name: str, value: Tensor) -> None:
-        """Keep a constant that moves with the module and stays out of ``state_dict``; cast once, here."""
-        dtype = self.bench.illumination.dtype
-        self.register_buffer(name, value.to(dtype if value.is_complex() else value.dtype), persistent=False)
+    def forward(self, images: Tensor) -> Field | Intensity:
+        self.bench.check_images(images)
+        light = self.bench.illumination
+        first, *others = light.modes()
+        if light.coherent:
+            return self.mode_field(images, first)
+        one_mode = self.self_luminous_intensity if light.self_luminous else self._mode_intensity
+        total = first.weight * self._again(one_mode, images, first)
+        for mode in others:
+            total = total + mode.weight * self._again(one_mode, images, mode)
+        return Intensity(total, self.bench.image)
+
+    def self_luminous_intensity(self, images: Tensor, mode: Mode) -> Tensor:
+        """Intensity at the image plane where each object sample radiates by itself, ``(batch, masks, height, width)``.
+
+        Each sample's power fills the band of its samples evenly; what the SLM's used area misses is lost.
+        """
+        light = self.bench.illumination
+        emitted = intensity(light(images).data).flatten(1)
+        total: Tensor | float = 0.0
+        points = torch.arange(emitted.shape[1], device=emitted.device)
+        for chunk in points.split(SOURCES_AT_A_TIME):
+            seen = self._again(self._responses, chunk, mode)
+            total = total + torch.einsum("bn,nkhw->bkhw", emitted[:, chunk], seen)
+        return total
+
+    def _responses(self, points: Tensor, mode: Mode) -> Tensor:
+        """Intensity that object samples of amplitude 1, one at a time, give at the image plane."""
+        grid = self.bench.illumination.grid
+        data = torch.zeros(len(points), grid.shape[0] * grid.shape[1], dtype=self._dtype, device=points.device)
+        data[torch.arange(len(points)), points] = 1
+        return self.image_field(Field(data.reshape(-1, 1, *grid.shape), grid, mode.wavelength)).intensity
+
+    def _mode_intensity(self, images: Tensor, mode: Mode) -> Tensor:
+        return self.mode_field(images, mode).intensity
+
+    @staticmethod
+    def _again(function: Callable[..., Tensor], *arguments: object) -> Tensor:
+        """Run, and run again in the backward pass, instead of keeping what lies between."""
+        if not torch.is_grad_enabled():
+            return function(*arguments)
+        return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.bench.illumination.dtype
+
+    def _constant(self, name: str, wavelength: float, build: Callable[[], Any], *parts: nn.Module | None) -> Any:
+        """What does not change from call to call, built once per wavelength and place of the given parts.
+
+        Where one of the parts trains, it is built at each call, inside the graph.
+        """
+        parts = tuple(part for part in parts if part is not None)
+        if any(parameter.requires_grad for part in parts for parameter in part.parameters()):
+            return build()
+        values = tuple(v for part in parts for p in part.parameters() for v in p.detach().flatten().tolist())
+        key = (name, wavelength, self._device, values)
+        if key not in self._kept:
+            if len(self._kept) >= CONSTANTS_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            with torch.no_grad():
+                self._kept[key] = build()
+        return self._kept[key]
+
+    @property
+    def _device(self) -> torch.device:
+        return self.bench.slm.values.device
+
+    def __getstate__(self) -> dict:
+        """Copies build their constants anew."""
+        return {**self.__dict__, "_kept": {}}
