@@ -92,7 +92,7 @@ def frames_of(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`predict_frames`, for a bench in memory and the masks that are on it."""
     light = specification.build_route(bench)(images[:, None])
-    noisy = bench.camera.counts(light, torch.Generator(light.data.device).manual_seed(noise_seed))
+    noisy = bench.camera.counts(light, torch.Generator(images.device).manual_seed(noise_seed))
     return noisy.long(), bench.camera.counts(light).long()
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .devices import Device, camera_device, require, slm_device
-from .elements import SLM, AmplitudeSLM, Camera, Illumination, Lens
+from .elements import SLM, AmplitudeSLM, Camera, Illumination, Lens, Pupil
 from .elements.camera import Sensor
 from .elements.source import Encoding
 from .fourf import FourF
 from .grid import Grid
+from .light import DiscSource, PointSource, SelfLuminous, Source, Spectrum
+from .misalignment import Misalignment
 from .routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from .routes.route import Route
 from .units import to_si
@@ -51,6 +53,8 @@ def quantity(unit: str) -> BeforeValidator:
 
 
 Length = Annotated[float, quantity("m"), Field(gt=0, allow_inf_nan=False)]
+Displacement = Annotated[float, quantity("m"), Field(allow_inf_nan=False)]
+Angle = Annotated[float, quantity("rad"), Field(allow_inf_nan=False)]
 Shape = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
 
@@ -64,10 +68,68 @@ class ObjectSpecification(Specification):
     encoding: Encoding = "amplitude"
 
 
+class LightSpecification(Specification):
+    """``[bench.light]``: coherence and spectrum; without it one plane wave at ``bench.wavelength``."""
+
+    source: Literal["point", "disc", "self_luminous"] = "point"
+    angular_radius: Angle | None = None
+    points: int = Field(64, ge=1)
+    wavelengths: tuple[Length, ...] = ()
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> LightSpecification:
+        if (self.source == "disc") != (self.angular_radius is not None):
+            raise ValueError('angular_radius belongs to source = "disc", and is needed there')
+        if len(self.wavelengths) != len(self.weights):
+            raise ValueError(f"weights must be one a wavelength, got {len(self.weights)} for {len(self.wavelengths)}")
+        return self
+
+    def build(self, wavelength: float) -> tuple[Source, Spectrum]:
+        """Source and spectrum; the latter is ``wavelength`` alone where none is stated."""
+        sources = {
+            "point": PointSource,
+            "disc": lambda: DiscSource(self.angular_radius, self.points),
+            "self_luminous": SelfLuminous,
+        }
+        spectrum = Spectrum(self.wavelengths, self.weights) if self.wavelengths else Spectrum.line(wavelength)
+        return sources[self.source](), spectrum
+
+
+class PupilSpecification(Specification):
+    """``[bench.pupil]``: opening in the Fourier plane; ``aberrations`` in rad rms by Zernike index."""
+
+    diameter: Length
+    aberrations: dict[int, float] = {}
+    index: Literal["noll", "osa"] = "noll"
+
+    def build(self) -> Pupil:
+        """The opening."""
+        return Pupil(self.diameter, aberrations=self.aberrations, index=self.index)
+
+
+class PositionSpecification(Specification):
+    """``[bench.slm_position]``, ``[bench.camera_position]``: how an element is displaced."""
+
+    shift: tuple[Displacement, Displacement] = (0.0, 0.0)
+    rotation: Angle = 0.0
+    tilt: tuple[Angle, Angle] = (0.0, 0.0)
+    axial: Displacement = 0.0
+
+    def build(self) -> Misalignment:
+        """The displacement."""
+        return Misalignment(**self.model_dump())
+
+
 class LensSpecification(Specification):
-    """``[bench.lens1]``, ``[bench.lens2]``."""
+    """``[bench.lens1]``, ``[bench.lens2]``; a lens with a pupil of its own needs the angular-spectrum route."""
 
     focal_length: Length
+    pupil: PupilSpecification | None = None
+
+    def build(self) -> Lens:
+        """The lens."""
+        return Lens(self.focal_length, pupil=None if self.pupil is None else self.pupil.build())
 
 
 class SLMSpecification(Specification):
@@ -116,6 +178,10 @@ class BenchSpecification(Specification):
     slm: SLMSpecification
     lens2: LensSpecification
     camera: CameraSpecification
+    light: LightSpecification = LightSpecification()
+    pupil: PupilSpecification | None = None
+    slm_position: PositionSpecification | None = None
+    camera_position: PositionSpecification | None = None
 
     def build(self, *, dtype: torch.dtype = torch.complex64) -> FourF:
         """The bench that the tables describe, masks flat.
@@ -137,6 +203,7 @@ class BenchSpecification(Specification):
             return require(device, name, table=table) if stated is None else stated
 
         pixels = Grid(self.slm.shape, known(self.slm, slm, "pitch"))
+        source, spectrum = self.light.build(self.wavelength)
         sensor_shape = tuple(n * self.camera.binning for n in self.camera.shape)
         for table, used, device in (("slm", self.slm.shape, slm), ("camera", sensor_shape, camera)):
             if device.shape is not None and any(n > m for n, m in zip(used, device.shape.value, strict=True)):
@@ -153,9 +220,11 @@ class BenchSpecification(Specification):
                 pixels_per_logical=self.object.pixels_per_logical,
                 samples_per_pixel=self.object.samples_per_pixel,
                 encoding=self.object.encoding,
+                source=source,
+                spectrum=spectrum,
                 dtype=dtype,
             ),
-            Lens(self.lens1.focal_length),
+            self.lens1.build(),
             modulator(
                 pixels,
                 masks=self.slm.masks,
@@ -164,7 +233,7 @@ class BenchSpecification(Specification):
                 samples_per_pixel=self.slm.samples_per_pixel,
                 dtype=torch.empty(0, dtype=dtype).real.dtype,
             ),
-            Lens(self.lens2.focal_length),
+            self.lens2.build(),
             Camera(
                 self.camera.shape,
                 known(self.camera, camera, "pitch"),
@@ -178,6 +247,11 @@ class BenchSpecification(Specification):
                 ),
             ),
             samples_per_camera_pixel=self.camera.samples_per_pixel,
+            **{
+                name: part.build()
+                for name in ("pupil", "slm_position", "camera_position")
+                if (part := getattr(self, name)) is not None
+            },
         )
 
     def build_route(self, bench: FourF) -> Route:

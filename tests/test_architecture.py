@@ -64,6 +64,7 @@ OPTICS = {
     "design.retrieval": {"fourf", "fourier"},
     "design": {"design.retrieval"},
     "config": {
+        *("light", "misalignment"),
         *("devices", "elements", "elements.camera", "elements.source", "fourf", "grid", "units"),
         *("routes", "routes.route"),
     },

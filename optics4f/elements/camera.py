@@ -116,7 +116,8 @@ class Camera(nn.Module):
     def counts(self, field: Field | Intensity, generator: torch.Generator | None = None) -> Tensor:
         """What the camera delivers [DN], whole numbers; noise-free (rounded and clipped) without a generator.
 
-        The gradient is that of the expected signal, and zero where the pixel is saturated.
+        The gradient is that of the expected signal, and zero where the pixel is saturated or reads zero. There is no
+        black level: in darkness, read noise that would read below zero is clipped, so the mean is not zero.
         """
         if self.sensor is None:
             raise ValueError("counts need a sensor, got an ideal camera. Use expected(), or give the camera a Sensor.")

@@ -50,7 +50,7 @@ class Modulator(nn.Module):
         super().__init__()
         if not 0 < fill_factor <= 1:
             raise ValueError(f"fill_factor must be in (0, 1], got {fill_factor:g}. A 92 % panel is 0.92.")
-        if bit_depth is not None and not 1 <= bit_depth <= 16:
+        if bit_depth is not None and (isinstance(bit_depth, bool) or bit_depth not in range(1, 17)):
             raise ValueError(f"bit_depth must be in 1 ... 16, got {bit_depth}. Use None for a continuous mask.")
         for name, value in (("masks", masks), ("samples_per_pixel", samples_per_pixel)):
             if value < 1:

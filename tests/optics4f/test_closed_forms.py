@@ -145,7 +145,7 @@ def test_behind_a_lens_a_beam_has_the_waist_of_theory_where_theory_puts_it(metho
         (None, 2, Grid((1, 121), 1e-6)),
         ("fresnel_transform", 2, Grid((121, 1), 1e-6)),
         ("angular_spectrum", 4, Grid((121, 1), 1e-6)),
-        pytest.param("rayleigh_sommerfeld", 2, Grid((1, 121), 1e-6), marks=pytest.mark.slow),
+        ("rayleigh_sommerfeld", 2, Grid((1, 121), 1e-6)),
     ],
 )
 def test_the_focus_of_a_round_lens_is_an_airy_disc(method, padding, window):
