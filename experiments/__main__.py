@@ -1,4 +1,4 @@
-"""``python -m experiments``: demo."""
+"""``python -m experiments``: demo, benchmark."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.console import Console
 
 from optics4f.console import errors_in_one_line, run
 
+from . import benchmark
+
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them."
 )
 
 
-@app.callback()
-def _experiments() -> None:
-    """Keeps ``demo`` a subcommand while it is the only one."""
+app.add_typer(benchmark.app, name="benchmark")
 
 
 @app.command()

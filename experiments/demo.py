@@ -10,15 +10,12 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
-from kd.checkpoints import save_checkpoint
 from kd.complexity import digital_macs, trainable_parameters
-from kd.data.digits import load_digits
 from kd.data.images import DataSplits
 from kd.students import OpticalStudent
-from kd.training import Evaluation, evaluate, fit
+from kd.training import evaluate
 from optics4f.bundle import Bundle, frames_of, predict_frames, write_bundle
 
 from .compare_cost import SystemCost, compare, price_rows, workload
@@ -31,8 +28,7 @@ from .runs import provenance, write_json, write_jsonl, write_text
 from .settings import Configuration, DemoSettings
 from .tables import accuracy_rows, fidelity_rows, interval, markdown, term_rows, terminal
 from .terms import Term
-
-EVALUATION_SEED = 0  # of the camera noise that test images see, the same for all rows
+from .training_pool import EVALUATION_SEED, load_data, train_all, trained
 
 
 def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
@@ -45,19 +41,22 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     """
     start = time.perf_counter()
     settings = configuration.settings
-    data = load_digits(size=settings.bench.object.shape[0], split_seed=settings.data.split_seed)
+    data = load_data(settings)
     settings.bench.build_route(settings.bench.build())  # a bench that cannot be sampled is refused before training
     optical_cost(_completed(settings, settings.cost, macs=1))  # and a cost that cannot be computed, too
 
-    trained, rows = train_all(settings, data, out, console)
-    students = [model for model, _ in trained["physical_kd"]]
+    folder = out / "checkpoints"
+    accuracies = train_all(settings, folder, console)
+    models = {name: trained(settings, data, name, settings.run.seeds[0], folder) for name in ROWS}
+    rows = table_rows(accuracies, models, data)
+    students = [trained(settings, data, "physical_kd", seed, folder) for seed in settings.run.seeds]
     best = students[0]
 
     console.print("fidelity ledger: one effect at a time, nothing retrained", style="dim")
     fidelity = list(ledger(students, data.test, settings.fidelity))
     write_jsonl(out / "fidelity.jsonl", fidelity)
 
-    cost = costs(settings, best, trained["teacher"][0][0], data)
+    cost = costs(settings, best, models["teacher"], data)
     masks_path = out / "masks.h5"
     write_bundle(masks_path, make_bundle(best, configuration, data))
 
@@ -81,7 +80,8 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     write_json(out / "metrics.json", metrics)
     tables = (accuracy_rows(rows), fidelity_rows(fidelity), term_rows(cost["table"]["optics"]))
     write_text(out / "tables.md", "\n".join(map(markdown, tables)))
-    write_report(out / "report.html", configuration, metrics, best, trained["physical_kd"][0][1], data)
+    evaluation = evaluate(best, data.test, seed=EVALUATION_SEED)
+    write_report(out / "report.html", configuration, metrics, best, evaluation, data)
 
     console.print(terminal(accuracy_rows(rows), f"{data.name}: {len(data.test)} test images"))
     console.print(terminal(fidelity_rows(fidelity), "fidelity: physical_kd, nothing retrained"))
@@ -92,57 +92,17 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     console.print(f"{time.perf_counter() - start:.0f} s. Next: optics4f verify {masks_path}", soft_wrap=True)
 
 
-def train_all(
-    settings: DemoSettings, data: DataSplits, out: Path, console: Console
-) -> tuple[dict[str, list[tuple[nn.Module, Evaluation]]], dict[str, dict]]:
-    """Train each row with each seed, keep checkpoints, read the test set once per model.
-
-    Returns:
-        Models with their test evaluation by row, one per seed, and the rows of ``metrics.json``.
-    """
-    trained: dict[str, list[tuple[nn.Module, Evaluation]]] = {name: [] for name in ROWS}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=len(ROWS) * len(settings.run.seeds))
-        for seed in settings.run.seeds:
-            for name, row in ROWS.items():
-                progress.update(task, description=f"{name}, seed {seed}")
-                model = row.build(settings, data, seed)
-                schedule = settings.teacher if name == "teacher" else settings.student
-                teacher = trained["teacher"][-1][0] if row.taught else None
-                history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=_shown(progress), label=name)
-                evaluation = evaluate(model, data.test, seed=EVALUATION_SEED)
-                restored = next(record for record in history if record["restored"])
-                save_checkpoint(
-                    out / "checkpoints" / f"{name}-{seed}.safetensors",
-                    model,
-                    config=settings.model_dump(mode="json", exclude={"cost"}),
-                    seed=seed,
-                    metrics={
-                        "test_accuracy": evaluation.accuracy,
-                        "validation_accuracy": restored["validation_accuracy"],
-                    },
-                )
-                trained[name].append((model, evaluation))
-                progress.advance(task)
-                if not console.is_terminal:
-                    console.print(f"seed {seed}  {name:<13} test accuracy {evaluation.accuracy:.2%}")
-    rows = {}
-    for name, results in trained.items():
-        accuracies = [evaluation.accuracy for _, evaluation in results]
-        rows[name] = {
-            "test_accuracy": {"mean": statistics.fmean(accuracies), "seeds": accuracies},
-            "parameters": trainable_parameters(results[0][0]),
-            "digital_macs": macs(results[0][0], data),
+def table_rows(accuracies: dict[str, list[float]], models: dict[str, nn.Module], data: DataSplits) -> dict[str, dict]:
+    """The rows of ``metrics.json``: accuracies of all seeds, size and digital operations of one model."""
+    return {
+        name: {
+            "test_accuracy": {"mean": statistics.fmean(seeds), "seeds": seeds},
+            "parameters": trainable_parameters(models[name]),
+            "digital_macs": macs(models[name], data),
             "about": ROWS[name].about,
         }
-    return trained, rows
+        for name, seeds in accuracies.items()
+    }
 
 
 def macs(model: nn.Module, data: DataSplits) -> int:
@@ -246,8 +206,3 @@ def _summary(name: str, latency: Term, throughput: Term, energy: Term | None) ->
         return "unknown" if term is None else interval(term.low, term.nominal, term.high, term.unit)
 
     return {"system": name, "latency": shown(latency), "throughput": shown(throughput), "energy": shown(energy)}
-
-
-def _shown(progress: Progress) -> bool | None:
-    """Only one live display at a time: the outer bar is enough."""
-    return False if not progress.disable else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -94,6 +95,7 @@ def fit(
     teacher: nn.Module | None = None,
     progress: bool | None = None,
     label: str = "training",
+    on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> History:
     """Train ``model`` in place with AdamW and a one-cycle schedule; with a teacher, by distillation.
 
@@ -110,6 +112,7 @@ def fit(
             labels alone.
         progress: Whether to draw a progress bar; by default when stderr is a terminal.
         label: Name on the progress bar.
+        on_epoch: Called with the record of each epoch.
 
     Returns:
         One record per epoch.
@@ -188,6 +191,8 @@ def fit(
                     best_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             record["seconds"] = time.perf_counter() - start
             history.append(record)
+            if on_epoch is not None:
+                on_epoch(record)
             bar.update(task, advance=1, description=_describe(label, record, best_score[0]))
     model.load_state_dict(best_state)
     history[best_epoch - 1]["restored"] = True

@@ -43,7 +43,13 @@ def rectangle(grid: Grid, height: float, width: float, device: torch.device | No
 
     Returns:
         Covered share of each sample's area, in [0, 1], float64, shape ``grid.shape``.
+
+    Raises:
+        ValueError: ``height`` or ``width`` is not positive.
     """
+    for name, opening in (("height", height), ("width", width)):
+        if not opening > 0:
+            raise ValueError(f"{name} must be positive, got {opening:g} m.")
     y, x = grid.coordinates(device)
     covered_y, covered_x = (
         ((opening / 2 - position.abs()) / grid.pitch + 0.5).clamp(0, min(1.0, opening / grid.pitch))
@@ -63,8 +69,13 @@ def circle(grid: Grid, radius: float, *, subsamples: int = 16, device: torch.dev
 
     Returns:
         Covered share of each sample's area, in [0, 1], float64, shape ``grid.shape``.
+
+    Raises:
+        ValueError: ``radius`` is not positive.
     """
-    return _covered(grid, lambda y, x: y**2 + x**2 <= radius**2, subsamples, device)
+    if not radius > 0:
+        raise ValueError(f"radius must be positive, got {radius:g} m.")
+    return _covered(grid, lambda y, x: y**2 + x**2 <= radius**2, subsamples, device, rims=(radius,))
 
 
 def annulus(
@@ -91,7 +102,11 @@ def annulus(
             f"and {engineering(outer_radius, 'm')}."
         )
     inner, outer = inner_radius**2, outer_radius**2
-    return _covered(grid, lambda y, x: (inner < y**2 + x**2) & (y**2 + x**2 <= outer), subsamples, device)
+
+    def inside(y: Tensor, x: Tensor) -> Tensor:
+        return (inner < y**2 + x**2) & (y**2 + x**2 <= outer)
+
+    return _covered(grid, inside, subsamples, device, rims=(inner_radius, outer_radius))
 
 
 def edge(grid: Grid, *, angle: float = 0.0, offset: float = 0.0, device: torch.device | None = None) -> Tensor:
@@ -114,6 +129,8 @@ def edge(grid: Grid, *, angle: float = 0.0, offset: float = 0.0, device: torch.d
     narrow, wide = sorted((abs(math.cos(angle)), abs(math.sin(angle))))
     if narrow < 1e-6:  # along an axis; the difference of squares below would leave no digits
         return (inside + 0.5).clamp(0, 1)
+    # Beyond its ends the ramp is flat; unclamped, the squares there would grow and their difference lose its digits.
+    inside = inside.clamp(-(wide + narrow) / 2, (wide + narrow) / 2)
     ends = ((1, wide + narrow), (-1, wide - narrow), (-1, narrow - wide), (1, -narrow - wide))
     return sum(sign * (inside + end / 2).clamp(min=0) ** 2 for sign, end in ends) / (2 * narrow * wide)
 
@@ -136,10 +153,12 @@ def siemens_star(
         Covered share of each sample's area, in [0, 1], float64, shape ``grid.shape``.
 
     Raises:
-        ValueError: Fewer than one spoke.
+        ValueError: Fewer than one spoke, a radius that is not positive.
     """
     if int(spokes) != spokes or spokes < 1:
         raise ValueError(f"spokes must be a whole number of at least 1, got {spokes}.")
+    if not radius > 0:
+        raise ValueError(f"radius must be positive, got {radius:g} m.")
 
     def bright(y: Tensor, x: Tensor) -> Tensor:
         return (torch.cos(spokes * torch.atan2(y, x)) >= 0) & (y**2 + x**2 <= radius**2)
@@ -179,16 +198,31 @@ def checkerboard(grid: Grid, side: float, *, device: torch.device | None = None)
 
 
 def _covered(
-    grid: Grid, inside: Callable[[Tensor, Tensor], Tensor], subsamples: int, device: torch.device | None
+    grid: Grid,
+    inside: Callable[[Tensor, Tensor], Tensor],
+    subsamples: int,
+    device: torch.device | None,
+    rims: tuple[float, ...] | None = None,
 ) -> Tensor:
-    """Share of each sample's area where ``inside(y, x)`` holds, counted on ``subsamples`` squared points."""
-    y, x = grid.coordinates(device)
+    """Share of each sample's area where ``inside(y, x)`` holds, counted on ``subsamples`` squared points.
+
+    With ``rims``, the radii [m] of the only edges, the samples that none of them crosses are not counted.
+    """
+    if int(subsamples) != subsamples or subsamples < 1:
+        raise ValueError(f"subsamples must be a whole number of at least 1, got {subsamples}.")
+    y, x = torch.broadcast_tensors(*grid.coordinates(device))
+    covered, crossed = inside(y, x).double(), slice(None)
+    if rims is not None:
+        distance = torch.hypot(y, x)
+        crossed = sum((distance - rim).abs() <= grid.pitch for rim in rims) > 0
+    y, x = y[crossed], x[crossed]
+    counted = torch.zeros_like(y)
     offsets = ((torch.arange(subsamples, dtype=torch.float64, device=device) + 0.5) / subsamples - 0.5) * grid.pitch
-    covered = torch.zeros(grid.shape, dtype=torch.float64, device=device)
     for dy in offsets:
         for dx in offsets:
-            covered += inside(y + dy, x + dx).double()
-    return covered / subsamples**2
+            counted += inside(y + dy, x + dx)
+    covered[crossed] = counted / subsamples**2
+    return covered
 
 
 def linear_phase(grid: Grid, frequency: tuple[float, float], *, device: torch.device | None = None) -> Tensor:

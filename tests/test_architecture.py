@@ -33,12 +33,11 @@ OPTICS = {
     "sampling": {"grid", "units"},
     "band": {"grid"},
     "fresnel": {"band", "grid"},
-    "rayleigh_sommerfeld": {"band", "fourier", "grid"},
+    "rayleigh_sommerfeld": {"grid"},
     "zernike": {"grid"},
-    "propagation_method": {"band", "grid", "sampling", "units"},
+    "propagation_method": {"grid", "sampling", "units"},
     "propagation": {
         *("band", "field", "fourier", "fresnel", "grid", "propagation_method", "rayleigh_sommerfeld", "sampling"),
-        "units",
     },
     "profiles": {"grid", "units"},
     "elements.aperture": {"modulation", "units", "zernike"},
@@ -106,6 +105,11 @@ EXPERIMENTS = {
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", *COST},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
     "runs": {"kd.provenance", "optics4f", "optics4f.files"},
+    "peers": {"optics4f.field", "optics4f.grid", "optics4f.propagation"},
+    "benchmark": {
+        *("peers", "runs", "tables"),
+        *("optics4f.console", "optics4f.grid", "optics4f.profiles", "optics4f.units"),
+    },
     "settings": {"hardware_cost", "kd.training", "optics4f.config"},
     "fidelity": {"settings", "kd.data.images", "kd.students", "kd.training"},
     "rows": {
@@ -117,12 +121,15 @@ EXPERIMENTS = {
         *("optics4f.bundle", "optics4f.field", "optics4f.files", "optics4f.plotting", "optics4f.report"),
         *("optics4f.routes", "optics4f.units"),
     },
+    "training_pool": {
+        *("rows", "settings", "kd.checkpoints", "kd.data.digits", "kd.data.images", "kd.training"),
+    },
     "demo": {
         *("compare_cost", "demo_report", "fidelity", "gpu_cost", "hardware_cost", "rows", "runs", "settings"),
-        *("tables", "terms", "optics4f.bundle"),
-        *("kd.checkpoints", "kd.complexity", "kd.data.digits", "kd.data.images", "kd.students", "kd.training"),
+        *("tables", "terms", "training_pool", "optics4f.bundle"),
+        *("kd.complexity", "kd.data.images", "kd.students", "kd.training"),
     },
-    "__main__": {"demo", "settings", "optics4f.console"},
+    "__main__": {"benchmark", "demo", "settings", "optics4f.console"},
 }
 
 

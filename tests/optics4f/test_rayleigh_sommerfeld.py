@@ -57,13 +57,14 @@ def test_over_a_round_hole_the_impulse_response_integrates_to_the_exact_field_on
 
 
 @pytest.mark.parametrize("distance", [3e-4, -3e-4])
+@pytest.mark.parametrize("grid", [GRID, Grid((8, 6), 5e-6)])
 @pytest.mark.parametrize("shape", [(9, 7), (4, 11), (1, 3)])
-def test_the_convolution_is_the_sum(distance, shape):
-    # The same sum of the same numbers, by FFT: equal to rounding, shifted or not, for odd and for even windows.
-    data, shift = noise(2, *GRID.shape), (7e-6, -31e-6)
-    output = Grid(shape, GRID.pitch)
-    summed = rayleigh_sommerfeld_sum(data, GRID, output, WAVELENGTH, distance, shift=shift)
-    fast = rayleigh_sommerfeld_convolution(data, GRID, shape, WAVELENGTH, distance, shift=shift)
+def test_the_convolution_is_the_sum(distance, grid, shape):
+    # The same sum of the same numbers, by FFT: equal to rounding, shifted or not, from and to odd and even windows.
+    data, shift = noise(2, *grid.shape), (7e-6, -31e-6)
+    output = Grid(shape, grid.pitch)
+    summed = rayleigh_sommerfeld_sum(data, grid, output, WAVELENGTH, distance, shift=shift)
+    fast = rayleigh_sommerfeld_convolution(data, grid, shape, WAVELENGTH, distance, shift=shift)
     torch.testing.assert_close(fast, summed, rtol=0, atol=1e-13 * summed.abs().max().item())
 
 

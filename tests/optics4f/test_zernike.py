@@ -1,4 +1,4 @@
-"""Zernike polynomials against their definition in whole numbers, quadrature, and torchoptics where it is installed."""
+"""Zernike polynomials against their definition in whole numbers, quadrature, and prysm where it is installed."""
 
 import itertools
 import math
@@ -139,17 +139,17 @@ def test_gradients_reach_coefficients_and_positions_at_the_centre_too(generator)
         assert torch.autograd.gradcheck(lambda y, x, n=n, m=m: zernike(n, m, y, x), (y, x))
 
 
-def test_the_polynomials_agree_with_torchoptics():
-    profiles = pytest.importorskip("torchoptics.profiles")
-    # Its grid is centred on a sample only for odd shapes, its first axis is x, and it is not normalised but masked.
-    y, x = (position / RADIUS for position in Grid((47, 35), GRID.pitch).coordinates())
-    pupil = (y**2 + x**2).sqrt() <= 1
-    for n in range(13):
+def test_polynomials_and_indices_agree_with_prysm():
+    prysm = pytest.importorskip("prysm.polynomials")
+    y, x = positions()
+    rho, theta = torch.hypot(y, x).numpy(), torch.atan2(y, x).numpy()
+    for n in range(31):
         for m in range(-n, n + 1, 2):
-            theirs = profiles.zernike((35, 47), n, m, RADIUS, spacing=GRID.pitch).mT
-            ours = zernike(n, m, y, x) / math.sqrt((n + 1) * (1 if m == 0 else 2))
-            # Its sum over factorials loses (1 + sqrt(2))**n of its digits.
-            torch.testing.assert_close(ours * pupil, theirs, rtol=0, atol=1e-14 * 2.5**n)
+            theirs = torch.from_numpy(prysm.zernike_nm(n, m, rho, theta, norm=True))
+            # Both by a recurrence: a rounding a step, of values up to sqrt(2 (n + 1)) with a slope of n^2 at the rim.
+            torch.testing.assert_close(zernike(n, m, y, x), theirs, rtol=0, atol=(n + 1) ** 2 * 1e-14)
+    assert [noll_to_nm(j) for j in range(1, 500)] == [prysm.noll_to_nm(j) for j in range(1, 500)]
+    assert [osa_to_nm(j) for j in range(500)] == [prysm.ansi_j_to_nm(j) for j in range(500)]
 
 
 def test_what_is_no_polynomial_is_refused():
