@@ -44,6 +44,7 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     data = load_data(settings)
     settings.bench.build_route(settings.bench.build())  # a bench that cannot be sampled is refused before training
     optical_cost(_completed(settings, settings.cost, macs=1))  # and a cost that cannot be computed, too
+    out.mkdir(parents=True, exist_ok=True)
 
     folder = out / "checkpoints"
     accuracies = train_all(settings, folder, console)
@@ -119,10 +120,11 @@ def kd_gain(rows: dict[str, dict]) -> dict:
     gains = [with_kd - without for with_kd, without in zip(*pairs, strict=True)]
     mean = statistics.fmean(gains)
     error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
-    helped = "helped" if mean > 0 else "did not help"
+    told_apart = error is None or abs(mean) >= 2 * error
+    helped = "did not help" if mean <= 0 else "helped" if told_apart else "shows no effect"
     spread = "" if error is None else f" +- {100 * error:.2f} (standard error over {len(gains)} seeds)"
-    if error is not None and abs(mean) < 2 * error:
-        spread += ", less than two standard errors: not told apart from no effect"
+    if not told_apart:
+        spread += ", less than two standard errors"
     return {
         "mean": mean,
         "standard_error": error,
@@ -196,9 +198,12 @@ def _completed(settings: DemoSettings, cost: OpticalCostSettings, *, macs: int) 
 
 
 def _capture(optics: CostTable) -> Term:
-    """What a plain camera would spend on one frame: the optical camera's power for one of its exposures."""
+    """What a plain camera would spend on one frame: the same camera's power for one exposure and its readout."""
     camera = next(term for term in optics.energies if term.name == "camera power")
-    return (camera / optics.counts["exposures"]).named("plain capture", "J")
+    stages = {stage.term.name: stage.term for stage in optics.stages}
+    busy = stages["exposure"] + stages["camera readout"]
+    share = (busy.nominal / optics.counts["exposures"]) / optics.latency.nominal
+    return (camera * share).named("plain capture", "J")
 
 
 def _summary(name: str, latency: Term, throughput: Term, energy: Term | None) -> dict[str, str]:

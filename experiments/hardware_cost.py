@@ -21,7 +21,10 @@ from .terms import Term, amount, documented, total, weakest
 
 def _amount_of(unit: str) -> Any:
     def parse(raw: Any, info: ValidationInfo) -> Term | None:
-        return amount(raw, unit, info.field_name)
+        try:
+            return amount(raw, unit, info.field_name)
+        except (TypeError, AttributeError) as error:  # a list, a date, a number where text should be
+            raise ValueError(f"must be a quantity in {unit} or {{ low, nominal, high, source }}") from error
 
     return BeforeValidator(parse)
 

@@ -67,6 +67,8 @@ def load_configuration(path: str | Path) -> Configuration:
     """
     content, text = read_toml(path)
     settings = validated(DemoSettings, content, source=str(path), text=text)
+    if settings.bench.object.shape[0] != settings.bench.object.shape[1]:
+        raise ConfigError(f"{path}: bench.object.shape must be square for digits, got {settings.bench.object.shape}.")
     for table in ("slm", "camera"):
         simulated, costed = getattr(settings.bench, table).device, getattr(settings.cost, table).device
         if simulated != costed:

@@ -9,7 +9,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 class PooledLinear(nn.Module):
     """Sum over regions, normalise, one linear layer: what a camera with binning and a small processor do.
 
-    The same readout goes behind every front end, so that rows of a table differ in the front end alone.
+    The same readout goes behind every front end, so that rows of a table differ in the front end alone. A camera's
+    square-law detection belongs to the optical front end: it is a nonlinearity that linear digital rows lack.
 
     Args:
         channels: Feature maps of the front end.

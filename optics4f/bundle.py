@@ -105,6 +105,8 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
     """
     specification = bundle.specification
     device = slm_device(specification.slm.device)
+    if device.kind != "phase":
+        raise BundleError(f"the masks must be for a phase SLM, got the {device.kind} device {device.name}.")
     bench = specification.build()
     bench.slm.load_levels(bundle.levels)
     if bundle.images.shape[0] != bundle.frames.shape[0] or bundle.frames.shape[1] != bundle.levels.shape[0]:
@@ -174,7 +176,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
                 rounding="nearest",
             )
         file["phase"], file["display"] = file["exposures/000/phase"], file["exposures/000/display"]  # by hard link
-        _describe(file.create_group("encoding"), kind="phase_only" if device.kind == "phase" else device.kind)
+        _describe(file.create_group("encoding"), kind="phase_only")
         _describe(
             file.create_group("optics"),
             f1_m=bench.lens1.focal_length,
@@ -303,10 +305,18 @@ def _read(file: h5py.File, path: str) -> Bundle:
         attributes=attributes,
     )
     specification = bundle.specification
+    bench = specification.build()
     for name, stated, wanted in (
         ("wavelength_m", attributes["wavelength_m"], specification.wavelength),
         ("device_slug", attributes["device_slug"], specification.slm.device),
         ("active_shape_px", attributes["active_shape_px"], list(specification.slm.shape)),
+        ("pixel_pitch_m", attributes["pixel_pitch_m"], [bench.slm.grid.pitch] * 2),
+        ("fill_factor", attributes["fill_factor"], bench.slm.fill_factor),
+        ("f1_m", file["optics"].attrs["f1_m"], bench.lens1.focal_length),
+        ("f2_m", file["optics"].attrs["f2_m"], bench.lens2.focal_length),
+        ("magnification", file["optics"].attrs["magnification"], bench.magnification),
+        *((name, bool(attributes[name]), False) for name in ("flip_ud", "flip_lr", "lut_applied")),
+        ("rotation_deg", attributes["rotation_deg"], 0.0),
     ):
         if stated != wanted:
             raise BundleError(f"{path}: {name} is {stated}, but the configuration that made it says {wanted}.")

@@ -80,7 +80,14 @@ def simulate(
         bench = specification.build()
         picture = read_image(image, specification.object.shape)
         if masks is not None:
-            bench.slm.load_levels(read_bundle(masks).levels)
+            bundle = read_bundle(masks)
+            for name in ("wavelength", "slm", "lens1", "lens2"):
+                stated, wanted = getattr(bundle.specification, name), getattr(specification, name)
+                if stated != wanted:
+                    raise ValueError(
+                        f"{masks} is for another bench than {config}: bench.{name} is {stated}, not {wanted}."
+                    )
+            bench.slm.load_levels(bundle.levels)
         frames, _ = frames_of(bench, specification, picture[None], seed)
         content = png(plot_frames(picture, frames[0], bench.camera.grid))
         with written_whole(out) as part:

@@ -22,9 +22,16 @@ def read_image(path: str | Path, shape: tuple[int, int]) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            gray = image.convert("L").resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+            top = 255.0
+            if image.mode.startswith("I;16"):
+                gray, top = image.convert("F"), 65535.0  # Pillow's own way to 8 bits would clip all above 255
+            elif image.mode in ("I", "F"):
+                raise ValueError(f"image {path} has pixels without a known white level. Save it as 8- or 16-bit gray.")
+            else:
+                gray = image.convert("L")
+            gray = gray.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise ValueError(f"image {path} does not exist.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"image {path} is not an image that can be read: {str(error).splitlines()[0]}") from error
-    return torch.from_numpy(np.asarray(gray, dtype=np.float32) / 255)
+    return torch.from_numpy(np.asarray(gray, dtype=np.float32) / top)

@@ -7,6 +7,7 @@ floats, so no quantity ever reaches the autograd graph.
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import pint
 
     Quantity = float | str | pint.Quantity
+
+
+_QUANTITY = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*([^\W\d_][\w*/^ ()-]{0,60})?\s*")
 
 
 @cache
@@ -52,6 +56,9 @@ def to_si(value: Quantity, unit: str, name: str = "value") -> float:
 
     if isinstance(value, str):
         text = value
+        if not _QUANTITY.fullmatch(text) or len(re.findall(r"\*\*|\^", text)) > 1:
+            # Pint would evaluate arithmetic, and 9**9**9 for ever.
+            raise ValueError(f'{name} must be a number and a unit in {unit}, got "{text[:60]}". Write it as "8 um".')
         try:
             value = _registry().Quantity(text)
         except Exception as error:  # pint raises a dozen kinds, tokenizer errors among them
