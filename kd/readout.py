@@ -1,9 +1,12 @@
-"""The electronic part of a student: camera counts, or feature maps, to logits."""
+"""The electronic part of a student: camera counts, or feature maps, to logits or class maps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 
 class PooledLinear(nn.Module):
@@ -33,3 +36,106 @@ class PooledLinear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"pool={self.pool}"
+
+
+class PooledMLP(nn.Module):
+    """:class:`PooledLinear` with hidden layers: sum over regions, normalise, linear layers with ReLU between.
+
+    The nonlinear back end of Xiang et al. (2022) is of this kind, with ``pool=6`` and ``hidden=(512, 256)``.
+
+    Args:
+        channels: Feature maps of the front end.
+        classes: Number of classes.
+        pool: Regions per axis; each map becomes ``pool * pool`` averages.
+        hidden: Units of each hidden layer.
+
+    Shape:
+        - Input ``(B, channels, height, width)``, output logits ``(B, classes)``.
+    """
+
+    def __init__(self, channels: int, classes: int, *, pool: int = 4, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.pool = pool
+        widths = [channels * pool**2, *hidden]
+        self.normalise = nn.BatchNorm1d(widths[0])
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        averages = adaptive_avg_pool2d(features, self.pool)
+        return self.layers(self.normalise(averages.flatten(1)))
+
+    def extra_repr(self) -> str:
+        return f"pool={self.pool}"
+
+
+class CompactConv(nn.Module):
+    """A convolutional readout of two thousand parameters: the electronic back end of SVN3 (Wei et al. 2024).
+
+    Normalise, ReLU, average over 3 x 3 at every second pixel, one 3 x 3 kernel per map at every second pixel, a
+    1 x 1 convolution to ``width`` maps, normalise, ReLU, normalise, mean over the image, one linear layer. With 25
+    maps, ``width=50`` and 10 classes the weights and the linear layer's offsets are 1985 and the normalisations
+    250 more (the paper counts 2.03 K in all).
+
+    Args:
+        channels: Feature maps of the front end.
+        classes: Number of classes.
+        width: Maps behind the 1 x 1 convolution.
+
+    Shape:
+        - Input ``(B, channels, height, width)``, at least 5 x 5, output logits ``(B, classes)``.
+    """
+
+    def __init__(self, channels: int, classes: int, *, width: int = 50) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.AvgPool2d(3, stride=2),
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.BatchNorm2d(width),
+        )
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(self.features(features).mean(dim=(-2, -1)))
+
+
+class SegmentationDecoder(nn.Module):
+    """Camera frames to the class of every pixel: two small convolutions and an enlargement.
+
+    Normalise, 3 x 3 convolution to ``width`` maps, normalise, ReLU, 1 x 1 convolution to the classes, then bilinear
+    enlargement to the size of the label map, which costs no weights.
+
+    Args:
+        channels: Feature maps of the front end.
+        classes: Number of classes.
+        size: Height and width of the class map [pixels]; ``None`` keeps the size of the frames.
+        width: Maps between the two convolutions; 0 leaves out the hidden layer: one linear 1 x 1 convolution.
+
+    Shape:
+        - Input ``(B, channels, h, w)``, output logits ``(B, classes, *size)``.
+    """
+
+    def __init__(self, channels: int, classes: int, *, size: tuple[int, int] | None = None, width: int = 32) -> None:
+        super().__init__()
+        self.size = size
+        hidden: list[nn.Module] = []
+        if width:
+            convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+            hidden = [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+        self.layers = nn.Sequential(nn.BatchNorm2d(channels), *hidden, nn.Conv2d(width or channels, classes, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = self.layers(features)
+        if self.size is None or self.size == tuple(logits.shape[-2:]):
+            return logits
+        return interpolate(logits, self.size, mode="bilinear", align_corners=False)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}"

@@ -105,6 +105,56 @@ class SpectralConv2d(nn.Module):
         return f"{in_channels}, {out_channels}, kernel_size={kernel_size}, pool={self.pool}"
 
 
+class SummedConv2d(SpectralConv2d):
+    r"""One large kernel that is learnt as a sum of kernels of several sizes, all about one centre.
+
+    .. math:: w = \sum_k \mathrm{pad}(w_k)
+
+    The small ones give the middle of a large kernel its own, larger steps: alone it learns slowly there (Ding et
+    al. 2022; Wei et al. 2024 train kernels of 15 x 15 with auxiliary ones of 3 and 7). Nothing of it is left after
+    training: :attr:`weight` is the one kernel, and :meth:`folded` the plain layer. The other way to a large kernel
+    is a chain of small ones: :class:`SpectralFrontEnd` with seven layers of 3 x 3 is one of 15 x 15.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_sizes: Height and width of the kernels to sum [pixels], odd; the largest is the layer's.
+        pool: Factor of the spectral pooling, or ``None``.
+
+    Shape:
+        - As :class:`SpectralConv2d`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_sizes: Sequence[int], *, pool: int | None = None
+    ) -> None:
+        nn.Module.__init__(self)  # the kernel of SpectralConv2d would be a parameter: here it is a sum
+        if len(set(kernel_sizes)) != len(kernel_sizes) or not kernel_sizes:
+            raise ValueError(f"kernel_sizes must be different, at least one, got {tuple(kernel_sizes)}.")
+        self.pool = pool
+        parts = [SpectralConv2d(in_channels, out_channels, size, pool=pool) for size in kernel_sizes]
+        self.kernels = _Kernels([part.weight for part in parts])
+
+    @property
+    def weight(self) -> Tensor:
+        """The sum, shape ``(out_channels, in_channels, k, k)``; differentiable in its parts."""
+        size = max(kernel.shape[-1] for kernel in self.kernels)
+        return torch.stack([pad(kernel, ((size - kernel.shape[-1]) // 2,) * 4) for kernel in self.kernels]).sum(dim=0)
+
+    def folded(self) -> SpectralConv2d:
+        """The plain layer that does the same."""
+        weight = self.weight.detach()
+        layer = SpectralConv2d(weight.shape[1], weight.shape[0], weight.shape[-1], pool=self.pool)
+        layer.weight = nn.Parameter(weight.clone())
+        return layer
+
+
+class _Kernels(nn.ParameterList):
+    """Parts of a kernel: multiplied out before any image comes, so they cost nothing then."""
+
+    digital = False
+
+
 class SpectralFrontEnd(nn.Module):
     """Spectral layers in a row, padded once for all of them and cropped once at the end.
 
@@ -178,6 +228,33 @@ def collapse(front_end: SpectralFrontEnd) -> Tensor:
         kernel = conv2d(kernel.transpose(0, 1), layer.weight.flip(-2, -1), padding=layer.weight.shape[-1] - 1)
         kernel = kernel.transpose(0, 1)
     return kernel
+
+
+def kernel_rank(kernel: Tensor, *, energy: float | None = None) -> int:
+    r"""How many different kernels a stack really holds: the rank of its matrix, one row per output channel.
+
+    A rank below the number of output channels says how many masks would do: the other maps are sums of theirs.
+
+    Args:
+        kernel: Shape ``(C_out, C_in, k, k)``, such as :func:`collapse` returns.
+        energy: Share of :math:`\sum \sigma_i^2` to be kept, in (0, 1); ``None`` counts each singular value that
+            stands above rounding, :math:`\sigma_i > \sigma_1 \epsilon \max(\text{rows}, \text{columns})`.
+
+    Returns:
+        At most ``min(C_out, C_in * k * k)``; 0 for a kernel of zeros.
+
+    Raises:
+        ValueError: ``energy`` out of range.
+    """
+    if energy is not None and not 0 < energy < 1:
+        raise ValueError(f"energy must be above 0 and below 1, got {energy:g}. None counts all that is not rounding.")
+    matrix = kernel.detach().flatten(1)
+    singular = torch.linalg.svdvals(matrix.double())
+    if energy is None:
+        rounding = torch.finfo(kernel.dtype).eps * max(matrix.shape)
+        return int((singular > singular[0] * rounding).sum())
+    kept = singular.square().cumsum(dim=0)
+    return int((kept < energy * kept[-1]).sum()) + 1 if kept[-1] > 0 else 0
 
 
 class SCLC(Student):

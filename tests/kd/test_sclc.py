@@ -8,8 +8,9 @@ import scipy.signal
 import torch
 from torch.nn.functional import conv2d, pad
 
+from kd.complexity import digital_macs, trainable_parameters
 from kd.readout import PooledLinear
-from kd.sclc import SCLC, SpectralConv2d, SpectralFrontEnd, collapse, spectral_pool
+from kd.sclc import SCLC, SpectralConv2d, SpectralFrontEnd, SummedConv2d, collapse, kernel_rank, spectral_pool
 from kd.seeding import initialised_with
 
 
@@ -120,5 +121,110 @@ def test_every_layer_of_a_student_learns():
     ],
 )
 def test_what_has_no_exact_meaning_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+# --- linearity --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pools", [None, (2, None, 3), (None, 2, None)])
+def test_several_layers_are_linear_pooled_or_not(pools):
+    with initialised_with(1):
+        front_end = SpectralFrontEnd(2, (4, 5, 3), kernel_size=3, pools=pools).double()
+    a, b = randn(2, 2, 12, 18), randn(2, 2, 12, 18, seed=1)
+    # Float64: rounding of a few hundred products, far below the smallest nonlinearity worth the name.
+    torch.testing.assert_close(front_end(a + b), front_end(a) + front_end(b), atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(front_end(-3.7 * a), -3.7 * front_end(a), atol=1e-12, rtol=1e-10)
+    assert not front_end(torch.zeros_like(a)).any()
+    assert front_end(a).abs().max() > 1e-3
+
+
+# --- large kernels ----------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_small_kernels_is_one_large_kernel():
+    with initialised_with(2):
+        chain = SpectralFrontEnd(1, (5,) * 7, kernel_size=3)
+    kernel = collapse(chain)
+    assert kernel.shape == (5, 1, 15, 15)
+    images = randn(2, 1, 20, 17).float()
+    features = pad(images, (7,) * 4)  # the layers' own zero borders stay beyond what can come back
+    for layer in chain.layers:
+        features = conv2d(features, layer.weight, padding=1)
+    features = features[..., 7:-7, 7:-7]
+    torch.testing.assert_close(
+        conv2d(images, kernel, padding=7), features, atol=1e-4 * features.abs().max().item(), rtol=0
+    )
+    images.requires_grad_()
+    chain(images).square().sum().backward()
+    assert all(layer.weight.grad.abs().max() > 0 for layer in chain.layers)
+
+
+def test_a_sum_of_kernels_is_the_sum_of_their_convolutions():
+    with initialised_with(3):
+        layer = SummedConv2d(2, 3, (7, 1, 3)).double()
+    images = randn(2, 2, 9, 12)
+    parts = [conv2d(images, kernel, padding=kernel.shape[-1] // 2) for kernel in layer.kernels]
+    torch.testing.assert_close(layer(images), sum(parts))
+    torch.testing.assert_close(layer.folded()(images), sum(parts))
+    layer(images).square().sum().backward()
+    assert all(kernel.grad.abs().max() > 0 for kernel in layer.kernels)
+
+
+def test_a_sum_of_kernels_pools_and_folds_into_what_it_was():
+    layer = SummedConv2d(1, 2, (5, 3), pool=2)
+    images = randn(1, 1, 8, 12).float()
+    torch.testing.assert_close(layer.folded()(images), layer(images))
+    assert layer(images).shape == (1, 2, 4, 6)
+    assert set(layer.folded().state_dict()) == {"weight"}
+
+
+def test_the_parts_of_a_kernel_cost_nothing_when_images_come():
+    # 8 x 12 positions, 5 x 5 kernels, 1 channel in and 2 out; the 3 x 3 part lies inside.
+    assert digital_macs(SummedConv2d(1, 2, (5, 3)), (1, 8, 12)) == 8 * 12 * 25 * 2
+    assert trainable_parameters(SummedConv2d(1, 2, (5, 3))) == 2 * (25 + 9)
+
+
+# --- rank -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rank_counts_different_kernels():
+    basis = torch.linalg.qr(randn(18, 3))[0].T  # three orthonormal kernels
+    mixed = torch.tensor([[3.0, 0, 0], [0, 2, 0], [3, 2, 0], [0, 0, 0.1], [6, 0, 0]], dtype=torch.float64) @ basis
+    kernel = mixed.reshape(5, 2, 3, 3)
+    assert kernel_rank(kernel) == 3
+    assert kernel_rank(kernel.float()) == 3
+    # The third direction has 0.01 of an energy of 9 + 4 + 13 + 0.01 + 36.
+    assert kernel_rank(kernel, energy=0.999) == 2
+    assert kernel_rank(torch.zeros(2, 1, 3, 3)) == 0
+    assert kernel_rank(torch.zeros(2, 1, 3, 3), energy=0.9) == 0
+
+
+def test_energy_counts_squares_of_singular_values():
+    kernel = torch.diag(torch.tensor([4.0, 3.0, 0.0, 0.0])).reshape(4, 1, 2, 2)
+    assert kernel_rank(kernel, energy=16 / 25 - 1e-6) == 1  # 16 of 25, not 4 of 7
+    assert kernel_rank(kernel, energy=16 / 25 + 1e-6) == 2
+
+
+def test_a_bottleneck_of_single_pixels_limits_the_rank_of_the_collapsed_kernel():
+    with initialised_with(4):
+        front_end = SpectralFrontEnd(1, (2, 8), kernel_size=3)
+    assert kernel_rank(collapse(front_end)) == 8  # second kernels of 3 x 3 mix shifted copies
+    with torch.no_grad():
+        front_end.layers[1].weight[:] *= torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert kernel_rank(collapse(front_end)) == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SummedConv2d(1, 1, (3, 3)), r"different, at least one, got \(3, 3\)"),
+        (lambda: SummedConv2d(1, 1, ()), r"at least one, got \(\)"),
+        (lambda: SummedConv2d(1, 1, (5, 2)), "kernel_size must be odd .* got 2"),
+        (lambda: kernel_rank(torch.ones(1, 1, 3, 3), energy=1.0), "above 0 and below 1, got 1"),
+    ],
+)
+def test_impossible_sums_and_shares_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()

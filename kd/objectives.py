@@ -1,0 +1,142 @@
+"""What a training step makes small: labels alone, or one of several ways to learn from a teacher.
+
+An objective is called with model, teacher, images and labels, and returns the model's logits and a scalar, the mean
+over the images or over the pixels that count. It draws from torch's global generator, which ``fit`` seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from kd.losses import (
+    IGNORE_INDEX,
+    attention_transfer,
+    decoupled_kd,
+    hinton_kd,
+    projected_tangents,
+    tangent_kernel_matching,
+)
+
+Objective = Callable[[nn.Module, nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def labels_alone(model: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy with the labels; the teacher is not asked. 0 where every pixel is ignored."""
+    logits = model(images)
+    if labels.ndim == 1:
+        return logits, cross_entropy(logits, labels)
+    # The mean over no pixel at all would be 0 / 0, and its gradient NaN.
+    total = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    return logits, total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Hinton's distillation, :func:`kd.losses.hinton_kd`."""
+
+    temperature: float = 4.0
+    alpha: float = 0.5
+
+    def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(images)
+        return logits, hinton_kd(
+            logits, _answers(teacher, images), labels, temperature=self.temperature, alpha=self.alpha
+        )
+
+
+@dataclass(frozen=True)
+class Decoupled:
+    """Decoupled distillation, :func:`kd.losses.decoupled_kd`, beside the cross entropy with the labels."""
+
+    temperature: float = 4.0
+    alpha: float = 1.0
+    beta: float = 8.0
+
+    def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, loss = labels_alone(model, teacher, images, labels)
+        weights = {"temperature": self.temperature, "alpha": self.alpha, "beta": self.beta}
+        return logits, loss + decoupled_kd(logits, _answers(teacher, images), labels, **weights)
+
+
+@dataclass(frozen=True)
+class TangentMatching:
+    """Cross entropy and the tangent kernels of teacher and student (Xiang et al. 2025, arXiv 2508.08421).
+
+    Both kernels are sketched with :func:`kd.losses.projected_tangents`, in eval mode: dropout and the statistics
+    of the batch are no part of them. Costs two more passes of each network per probe.
+    """
+
+    alpha: float = 1.0  # weight of the labels
+    beta: float = 1.0  # weight of the kernels
+    probes: int = 1
+    normalised: bool = True
+
+    def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, loss = labels_alone(model, teacher, images, labels)
+        seed = int(torch.randint(2**31, ()))
+        generator = torch.Generator(images.device).manual_seed(seed)
+        with _in_eval_mode(model):
+            student = projected_tangents(model, images, probes=self.probes, generator=generator)
+        with torch.no_grad():
+            taught = projected_tangents(teacher, images, probes=self.probes, generator=generator)
+        if hasattr(model, "reseed"):
+            model.reseed(seed)  # the passes above started its noise again: it must not repeat in every step
+        matching = tangent_kernel_matching(student @ student.T, taught @ taught.T, normalised=self.normalised)
+        return logits, self.alpha * loss + self.beta * matching
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Soft targets, and where the features of two layers are strong: :func:`kd.losses.attention_transfer`.
+
+    Layers are named as in ``named_modules``; their outputs must be maps ``(B, channels, height, width)``.
+    """
+
+    student_layer: str = "front_end"
+    teacher_layer: str = "features"
+    weight: float = 1.0
+    soft_targets: SoftTargets = SoftTargets()
+
+    def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with _output_of(model, self.student_layer) as student, _output_of(teacher, self.teacher_layer) as taught:
+            logits, loss = self.soft_targets(model, teacher, images, labels)
+        return logits, loss + self.weight * attention_transfer(student[0], taught[0])
+
+
+@torch.no_grad()
+def _answers(teacher: nn.Module, images: Tensor) -> Tensor:
+    """What the teacher says."""
+    return teacher(images)
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """``model`` in eval mode, then each of its modules as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def _output_of(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """A list that fills with what ``layer`` returns inside the block."""
+    layers = dict(model.named_modules())
+    if layer not in layers:
+        names = ", ".join(name for name, _ in model.named_children())
+        raise ValueError(f"layer must be one of {type(model).__name__}, such as {names}, got {layer!r}.")
+    outputs: list[Tensor] = []
+    handle = layers[layer].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()

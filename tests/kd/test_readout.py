@@ -1,0 +1,118 @@
+"""Readouts: what they keep of the light, and how few numbers they need."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from kd.complexity import digital_macs, trainable_parameters
+from kd.readout import CompactConv, PooledLinear, PooledMLP, SegmentationDecoder
+from kd.seeding import initialised_with
+
+
+def frames(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_linear_readout_sees_sums_over_regions_only():
+    readout = PooledLinear(2, 3, pool=2).eval()
+    smooth = frames(4, 2, 2, 2).repeat_interleave(3, dim=-2).repeat_interleave(5, dim=-1)
+    ripple = (torch.arange(5.0) - 2).repeat(2)  # of mean zero in each region of five columns
+    torch.testing.assert_close(readout(smooth + ripple), readout(smooth))
+    torch.testing.assert_close(readout(smooth), readout(smooth[..., ::3, ::5]))
+    assert (readout(smooth + 1) - readout(smooth)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("readout", "parameters", "macs"),
+    [
+        # normalisation 2 x 16 C, linear (16 C + 1) K
+        (PooledLinear(8, 10), 2 * 128 + 129 * 10, 1280),
+        (PooledMLP(8, 10, hidden=(64,)), 2 * 128 + 129 * 64 + 65 * 10, 128 * 64 + 640),
+        (PooledMLP(8, 10, hidden=()), 2 * 128 + 129 * 10, 1280),
+        # depthwise 9 C, pointwise C W, linear (W + 1) K, three normalisations; 32 -> 15 -> 8 pixels a side
+        (CompactConv(8, 10), 9 * 8 + 8 * 50 + 510 + 2 * (8 + 50 + 50), 64 * (9 * 8 + 8 * 50) + 500),
+        (SegmentationDecoder(8, 11), 2 * 8 + 9 * 8 * 32 + 64 + 33 * 11, 32 * 32 * (9 * 8 * 32 + 32 * 11)),
+        (SegmentationDecoder(8, 11, width=0), 2 * 8 + 9 * 11, 32 * 32 * 88),
+    ],
+)
+def test_each_readout_has_the_size_counted_by_hand(readout, parameters, macs):
+    assert trainable_parameters(readout) == parameters
+    assert digital_macs(readout, (8, 32, 32)) == macs
+
+
+def test_the_compact_readout_is_as_small_as_published():
+    readout = CompactConv(25, 10)
+    weights = sum(p.numel() for m in readout.modules() if isinstance(m, nn.Conv2d | nn.Linear) for p in m.parameters())
+    assert weights == 1985  # Wei et al. state 2.03 K
+    assert weights == pytest.approx(2030, rel=0.03)
+    assert trainable_parameters(readout) == 2235
+
+
+@pytest.mark.parametrize("readout", [PooledLinear(3, 4), PooledMLP(3, 4), CompactConv(3, 4)])
+def test_a_brighter_lamp_changes_nothing_in_training(readout):
+    # Normalisation divides by the deviation over the batch: exposure and gain drop out, but for epsilon.
+    bright = frames(8, 3, 12, 20) * 100
+    torch.testing.assert_close(readout.train()(bright), readout(5 * bright), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("build", [lambda: PooledLinear(3, 4), lambda: PooledMLP(3, 4), lambda: CompactConv(3, 4)])
+def test_each_readout_learns_which_map_is_bright(build):
+    images = 0.1 * frames(24, 3, 9, 14)
+    labels = torch.arange(24) % 4
+    for label in range(3):
+        images[labels == label, label] += 0.5
+    with initialised_with(0):
+        readout = build()
+    optimizer = torch.optim.Adam(readout.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = cross_entropy(readout(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (readout.eval()(images).argmax(-1) == labels).all()
+
+
+def test_hidden_layers_make_the_readout_nonlinear():
+    a, b = frames(2, 3, 8, 8), frames(2, 3, 8, 8, seed=1)
+    for readout, linear in ((PooledLinear(3, 4), True), (PooledMLP(3, 4, hidden=()), True), (PooledMLP(3, 4), False)):
+        f = readout.eval().double()
+        a, b = a.double(), b.double()
+        excess = f(a + b) - f(a) - f(b) + f(torch.zeros_like(a))
+        assert (excess.abs().max() < 1e-12) == linear
+
+
+def test_the_decoder_answers_where_it_looks_at_the_size_of_the_labels():
+    with initialised_with(0):
+        decoder = SegmentationDecoder(2, 3, size=(12, 20)).eval()
+    dark = torch.zeros(1, 2, 6, 5)
+    lit = dark.clone()
+    lit[..., 4, 1] = 1
+    change = (decoder(lit) - decoder(dark)).abs().sum(dim=1)[0]
+    assert change.shape == (12, 20)
+    # Twice and four times enlarged, pixel (4, 1) is rows 8-9 and columns 4-7; its 3 x 3 neighbours reach around it.
+    assert change[8:10, 4:8].min() > 0
+    assert not change[:4].any()
+    assert not change[:, 14:].any()
+
+
+def test_the_decoder_enlarges_an_even_map_evenly():
+    decoder = SegmentationDecoder(2, 3, size=(9, 7), width=0).eval()
+    flat = decoder(torch.full((1, 2, 4, 5), 0.3))
+    torch.testing.assert_close(flat, flat[..., :1, :1].expand_as(flat))
+    kept = SegmentationDecoder(2, 3).eval()
+    assert kept(frames(1, 2, 4, 5)).shape == (1, 3, 4, 5)
+
+
+def test_the_decoder_learns_a_map():
+    images = frames(4, 2, 6, 10)
+    labels = (images[:, 0] > images[:, 1]).long()
+    with initialised_with(0):
+        decoder = SegmentationDecoder(2, 2, width=8)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=0.02)
+    for _ in range(80):
+        loss = cross_entropy(decoder(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (decoder(images).argmax(1) == labels).float().mean() > 0.95
