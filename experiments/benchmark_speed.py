@@ -68,7 +68,7 @@ def training_step(route: Route, batch: int, device: str = "cpu") -> Step:
 
     def step() -> None:
         bench.slm.values.grad = None
-        (route(images).intensity * weights).sum().backward()
+        (route(images).intensity.sum((0, 1)) * weights).sum().backward()
 
     return step
 
@@ -172,7 +172,7 @@ def torchoptics_4f(n: int, batch: int, device: str = "cpu", *, dtype: torch.dtyp
         for z, element in ((1, lenses[0]), (2, mask), (3, lenses[1]), (4, None)):
             light = light.propagate_to_z(z * focal_length, **options)
             light = light if element is None else element(light)
-        (light.intensity() * weights).sum().backward()
+        (light.intensity().sum(0) * weights).sum().backward()
 
     return step
 

@@ -29,6 +29,7 @@ _HOMES = {
     "AngularSpectrumRoute": "routes.angular_spectrum",
     "FourierLensRoute": "routes.fourier_lens",
     "PSFRoute": "routes.psf",
+    "OpticalConv2d": "conv",
     "Bundle": "bundle",
     "read_bundle": "bundle",
     "write_bundle": "bundle",

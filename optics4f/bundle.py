@@ -9,27 +9,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import __version__
+from .bundle_schema import check_header
 from .config import BenchSpecification, bench_from
 from .devices import slm_device
+from .elements import SLM
 from .files import written_whole
 from .fourf import FourF
 
 SCHEMA = "optics4f-mask-bundle"
 SCHEMA_VERSION = "1.0"
 _SLMSUITE_VERSION = "0.5.0"  # whose layout of phase and display this is
+_HEADER_BYTES = 512  # the least that HDF5 lets stand in front of its data
+LARGEST = 4_000_000_000
+"""Bytes of data that a bundle may hold, unpacked: 380 masks of 1920 x 1080."""
+_BLOCK_BYTES = 2**25
+_GZIP_AT_MOST = 1032  # times; zlib's own limit
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_KINDS = {"__version__": "S", "config": "S", "phase": "f", "images": "f", "display": "u", "frames": "u"}
 _ROOT_DATASETS = (
     "__version__", "phase", "display", "config", "expected/images", "expected/frames", "expected/frames_noise_free"
 )  # fmt: skip
@@ -115,14 +128,14 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             f"images and {bundle.levels.shape[0]} masks."
         )
     panel = tuple(device.shape.value) if device.shape is not None else specification.slm.shape
-    origin = tuple((n - m) // 2 for n, m in zip(panel, specification.slm.shape, strict=True))
+    origin = _origin(panel, specification.slm.shape)
     bits, slope = bench.slm.bit_depth, specification.slm.gray_slope
+    believed = level_phases(bench.slm)
     # slmsuite's convention for slope -1: phase 0 is the brightest gray, more delay is darker.
     gray_at_zero = 2**bits - 1 if slope < 0 else 0
     inside = tuple(slice(o, o + m) for o, m in zip(origin, specification.slm.shape, strict=True))
-    with written_whole(path) as part, h5py.File(part, "w", libver="v110") as file:
-        _describe(
-            file,
+    with _signed(path) as part, h5py.File(part, "w", libver="v110", userblock_size=_HEADER_BYTES) as file:
+        header = dict(
             schema=SCHEMA,
             schema_version=SCHEMA_VERSION,
             producer="optics4f",
@@ -133,6 +146,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             device_slug=device.slug,
             device_serial="generic",
             wavelength_m=specification.wavelength,
+            design_wavelength_m=specification.wavelength,
             medium="air",
             pixel_pitch_m=np.array([bench.slm.grid.pitch] * 2),
             shape=np.array(panel),
@@ -146,21 +160,19 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
             rotation_deg=0.0,
             fft_convention="forward exp(-2 pi i x f), DC at (H//2, W//2)",
             parity="the 4f turns the image by 180 degrees",
-            lut_applied=False,
-            lut_name="none",
-            lut_sha256="none",
-            flatness_correction_included=False,
-            flatness_sha256="none",
+            **_calibrations(bench.slm),
             exposures=len(bundle.levels),
         )
+        check_header({name: _plain(value) for name, value in header.items()})
+        _describe(file, **header)
         file["__version__"] = np.bytes_(_SLMSUITE_VERSION)
         for number, levels in enumerate(bundle.levels.cpu().numpy()):
-            full = np.zeros(panel, dtype=np.int64)
+            full = np.full(panel, level_around(bench.slm), dtype=np.int64)
             full[inside] = levels
             gray = (gray_at_zero + slope * full) % 2**bits
             group = file.create_group(f"exposures/{number:03d}")
             phase = group.create_dataset(
-                "phase", data=(full * (2 * np.pi / 2**bits)).astype(np.float32), compression="gzip", shuffle=True
+                "phase", data=believed[full].astype(np.float32), compression="gzip", shuffle=True
             )
             _describe(phase, units="rad", sign="exp(+i phase)", increasing="delay", wrapped="[0, 2 pi)")
             display = group.create_dataset(
@@ -207,6 +219,45 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
         _describe(file, attributes_sha256=_attributes_sha256(file))
 
 
+def _origin(panel: Sequence[int], used: Sequence[int]) -> list[int]:
+    """Upper left pixel of the used area, which lies in the middle."""
+    return [(n - m) // 2 for n, m in zip(panel, used, strict=True)]
+
+
+def level_phases(slm: SLM) -> NDArray:
+    """Phase of each level by which levels are chosen, in [0, 2 pi), float64: the nominal one, or that of a LUT."""
+    lut, limited = (slm.effects[name] if name in slm.active else None for name in ("lut", "phase_range"))
+    if lut is not None and lut.calibrated:
+        return np.mod(lut.phase.numpy(), 2 * np.pi)
+    if limited is not None and lut is None:
+        return np.mod(limited.table(slm.bit_depth).numpy(), 2 * np.pi)
+    return np.arange(2**slm.bit_depth) * (2 * np.pi / 2**slm.bit_depth)
+
+
+def level_around(slm: SLM) -> int:
+    """The level of phase 0, or the nearest, which the panel shows around the used area."""
+    return int(np.abs(np.angle(np.exp(1j * level_phases(slm)))).argmin())
+
+
+def _calibrations(slm: SLM) -> dict[str, object]:
+    """What the masks account for already, so that nobody applies it twice."""
+    lut = slm.effects["lut"] if "lut" in slm.active else None
+    name = next((n for n in ("lut", "phase_range") if n in slm.active), "none")
+    applied = name != "none" and (lut is None or lut.calibrated)
+    flat = "flatness" in slm.active
+    return {
+        "lut_applied": applied,
+        "lut_name": name if applied else "none",
+        "lut_sha256": _array_sha256(level_phases(slm)) if applied else "none",
+        "flatness_correction_included": flat,
+        "flatness_sha256": _array_sha256(
+            slm.effects["flatness"].map(slm.grid, torch.zeros((), dtype=torch.float64)).detach().numpy()
+        )
+        if flat
+        else "none",
+    }
+
+
 def read_bundle(path: str | Path) -> Bundle:
     """A bundle whose checksums hold.
 
@@ -238,10 +289,14 @@ def verify_bundle(path: str | Path) -> Bundle:
         BundleError: Anything differs; one line that names it.
     """
     bundle = read_bundle(path)
+    with Path(path).open("rb") as file:
+        stated, actual = file.read(_HEADER_BYTES), _header(file)
     try:
         again, again_noise_free = predict_frames(bundle.specification, bundle.levels, bundle.images, bundle.noise_seed)
-    except ValueError as error:
-        raise BundleError(f"{path} cannot be simulated: {error}") from error
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise BundleError(
+            f"{path} cannot be simulated: {str(error).splitlines()[0] if str(error) else 'memory'}"
+        ) from error
     if again_noise_free.shape != bundle.frames_noise_free.shape:
         raise BundleError(
             f"{path}: expected/frames_noise_free has shape {tuple(bundle.frames_noise_free.shape)}, the simulation of "
@@ -262,6 +317,9 @@ def verify_bundle(path: str | Path) -> Bundle:
                 f"{path}: expected/frames lie up to {deviations:.1f} standard deviations from the simulation of "
                 "display, at most 7 are noise."
             )
+    # Last, for it cannot say what was changed: even a bit that carries nothing.
+    if stated != actual:
+        raise BundleError(f"{path}: the file differs from the checksum in its header: it was changed after writing.")
     return bundle
 
 
@@ -275,10 +333,16 @@ def _read(file: h5py.File, path: str) -> Bundle:
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}. "
             f"Install optics4f {attributes.get('producer_version', 'of its producer')} or newer."
         )
-    exposures = [f"exposures/{number:03d}" for number in range(min(int(attributes["exposures"]), 1000))]
+    try:
+        check_header(attributes)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+    _refuse_links(file, path)
+    exposures = [f"exposures/{number:03d}" for number in range(attributes["exposures"])]
     wanted = [*_ROOT_DATASETS, *(f"{exposure}/{name}" for exposure in exposures for name in ("phase", "display"))]
     if missing := [name for name in wanted if not isinstance(file.get(name), h5py.Dataset)]:
         raise BundleError(f"{path} lacks the dataset {', '.join(missing)}.")
+    _refuse_claims(file, path)
     for name, dataset in _datasets(file):
         stored = _plain(dataset.attrs.get("sha256"))
         try:
@@ -292,30 +356,37 @@ def _read(file: h5py.File, path: str) -> Bundle:
     for name in ("phase", "display"):
         if file[name].id != file[f"exposures/000/{name}"].id and file[name] != file[f"exposures/000/{name}"]:
             raise BundleError(f"{path}: {name} is not exposures/000/{name}.")
+    config = str(_plain(file["config"][()]))
+    specification = bench_from(tomllib.loads(config), source="the bundle's configuration")
+    _refuse_other_shapes(file, specification, len(exposures), path)  # before anything of that size is built or read
     images = torch.from_numpy(file["expected/images"][()])
     if not (torch.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
         raise BundleError(f"{path}: expected/images must lie in [0, 1].")
+    bench = specification.build()
     bundle = Bundle(
-        levels=torch.stack([_levels(file[exposure], attributes, path) for exposure in exposures]),
-        config=str(_plain(file["config"][()])),
+        levels=torch.stack(
+            [_levels(file[exposure], attributes, level_phases(bench.slm), path) for exposure in exposures]
+        ),
+        config=config,
         images=images,
         frames=torch.from_numpy(file["expected/frames"][()].astype(np.int64)),
         frames_noise_free=torch.from_numpy(file["expected/frames_noise_free"][()].astype(np.int64)),
         noise_seed=int(file["expected"].attrs["noise_seed"]),
         attributes=attributes,
     )
-    specification = bundle.specification
-    bench = specification.build()
     for name, stated, wanted in (
         ("wavelength_m", attributes["wavelength_m"], specification.wavelength),
         ("device_slug", attributes["device_slug"], specification.slm.device),
         ("active_shape_px", attributes["active_shape_px"], list(specification.slm.shape)),
+        ("design_wavelength_m", attributes["design_wavelength_m"], specification.wavelength),
+        ("active_origin_px", attributes["active_origin_px"], _origin(attributes["shape"], specification.slm.shape)),
         ("pixel_pitch_m", attributes["pixel_pitch_m"], [bench.slm.grid.pitch] * 2),
         ("fill_factor", attributes["fill_factor"], bench.slm.fill_factor),
         ("f1_m", file["optics"].attrs["f1_m"], bench.lens1.focal_length),
         ("f2_m", file["optics"].attrs["f2_m"], bench.lens2.focal_length),
         ("magnification", file["optics"].attrs["magnification"], bench.magnification),
-        *((name, bool(attributes[name]), False) for name in ("flip_ud", "flip_lr", "lut_applied")),
+        *((name, bool(attributes[name]), False) for name in ("flip_ud", "flip_lr")),
+        *((name, attributes[name], value) for name, value in _calibrations(bench.slm).items()),
         ("rotation_deg", attributes["rotation_deg"], 0.0),
     ):
         if stated != wanted:
@@ -323,7 +394,77 @@ def _read(file: h5py.File, path: str) -> Bundle:
     return bundle
 
 
-def _levels(exposure: h5py.Group, attributes: dict, path: str) -> Tensor:
+def _refuse_other_shapes(file: h5py.File, specification: BenchSpecification, masks: int, path: str) -> None:
+    images, (height, width) = file["expected/images"].shape, file["display"].shape
+    rows, columns = specification.slm.shape
+    if specification.slm.masks != masks or rows > height or columns > width:
+        raise BundleError(
+            f"{path}: exposures are {masks} of {height} x {width} pixels, but the configuration that made it says "
+            f"{specification.slm.masks} of {rows} x {columns}."
+        )
+    frames = (*images[:1], masks, *specification.camera.shape)
+    for name, wanted in (
+        ("images", (*images[:1], *specification.object.shape)),
+        ("frames", frames),
+        ("frames_noise_free", frames),
+    ):
+        if file[f"expected/{name}"].shape != wanted:
+            raise BundleError(
+                f"{path}: expected/{name} has shape {file[f'expected/{name}'].shape}, but the configuration that made "
+                f"it says {wanted}."
+            )
+
+
+def _refuse_links(file: h5py.File, path: str) -> None:
+    """A link may lead to another file, or around what is checked: only what is stored here counts."""
+    waiting, seen = [("", file)], set()
+    while waiting:
+        place, group = waiting.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise BundleError(
+                    f"{path}: {place}{name} is a link to elsewhere. A bundle holds all of its data itself."
+                )
+            item = group.get(name)
+            if isinstance(item, h5py.Group):
+                waiting.append((f"{place}{name}/", item))
+
+
+def _refuse_claims(file: h5py.File, path: str) -> None:
+    """Datasets of another kind, or larger than what is stored can be, before any of them is read into memory."""
+    total = 0
+    for name, dataset in _datasets(file):
+        kind = _KINDS.get(name.rsplit("/", 1)[-1], "uf")
+        if dataset.dtype.kind not in kind or dataset.shape is None:
+            raise BundleError(f"{path}: {name} must hold numbers or text of a fixed length, got {dataset.dtype}.")
+        total += _claimed(name, dataset, path)
+        if total > LARGEST:
+            raise BundleError(f"{path}: {name} and what precedes it claim more than {LARGEST / 1e9:.0f} GB.")
+
+
+def _claimed(name: str, dataset: h5py.Dataset, path: str) -> int:
+    """Bytes that reading a dataset takes; refused where more are claimed than what is stored can hold."""
+    layout = dataset.id.get_create_plist()
+    # A chunk is unpacked as a whole, however little of it belongs to the dataset.
+    chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+    filters = {layout.get_filter(number)[0] for number in range(layout.get_nfilters())}
+    if dataset.is_virtual or dataset.external or filters - _FILTERS:
+        raise BundleError(f"{path}: {name} must be stored in the file itself, plain or by gzip.")
+    stored = dataset.id.get_storage_size()
+    claimed = max(dataset.nbytes, chunk)
+    if claimed > min(_GZIP_AT_MOST * stored + 4096, LARGEST):
+        raise BundleError(
+            f"{path}: {name} claims {claimed / 1e6:.0f} MB from {stored} stored bytes. A file holds at "
+            f"most {LARGEST / 1e9:.0f} GB, and gzip shrinks by at most {_GZIP_AT_MOST}."
+        )
+    return claimed
+
+
+def _levels(exposure: h5py.Group, attributes: dict, believed: NDArray, path: str) -> Tensor:
     """Levels of the used area, from the gray values alone; refused where ``phase`` tells another story."""
     display, phase = exposure["display"], exposure["phase"]
     bits = int(display.attrs["bit_depth"])
@@ -337,12 +478,71 @@ def _levels(exposure: h5py.Group, attributes: dict, path: str) -> Tensor:
         raise BundleError(f"{path}: {display.name} has level {gray.max()}, {bits} bits end at {2**bits - 1}.")
     if not np.isfinite(radians).all():
         raise BundleError(f"{path}: {phase.name} has NaN or inf in it.")
+    if 2**bits != len(believed):
+        raise BundleError(
+            f"{path}: {display.name} has {bits} bits, the configuration {len(believed).bit_length() - 1}."
+        )
     levels = (int(display.attrs["gray_slope"]) * (gray - int(display.attrs["gray_at_zero_phase"]))) % 2**bits
-    off = np.abs((np.rint(radians * 2**bits / (2 * np.pi)) - levels + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1))
-    if off.max() > 0:
-        raise BundleError(f"{path}: {display.name} is {off.max():.0f} levels away from {phase.name}.")
+    off = np.abs(np.mod(radians - believed[levels] + np.pi, 2 * np.pi) - np.pi).max() * (2**bits / (2 * np.pi))
+    if off > 0.05:  # float32 is off by 2^-22 turns, 0.02 levels of 16 bits
+        raise BundleError(f"{path}: {display.name} is {off:.3g} levels away from {phase.name}.")
     (top, left), (height, width) = attributes["active_origin_px"], attributes["active_shape_px"]
     return torch.from_numpy(levels[top : top + height, left : left + width].copy())
+
+
+def read_arrays(
+    path: str | Path, required: Sequence[str], optional: Sequence[str] = ()
+) -> tuple[dict[str, NDArray], dict[str, object]]:
+    """Numbers of an HDF5 file that is no bundle, such as measured frames or a calibration of slmsuite.
+
+    Args:
+        path: HDF5 file.
+        required: Datasets that must be there.
+        optional: Datasets that are read where they are there.
+
+    Returns:
+        Name -> array, and the attributes of the root that are numbers or text.
+
+    Raises:
+        BundleError: No HDF5 file; a dataset that is missing, no numbers, a link to elsewhere or claims too much.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = {}
+            for name in (*required, *optional):
+                parts = name.split("/")
+                steps = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+                if not all(isinstance(file.get(step, getlink=True), h5py.HardLink) for step in steps):
+                    if name in required:
+                        raise BundleError(f"{path} lacks the dataset {name}.")
+                    continue
+                dataset = file[name]
+                if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "uifb" or dataset.shape is None:
+                    raise BundleError(f"{path}: {name} must be a dataset of numbers.")
+                _claimed(name, dataset, str(path))
+                found[name] = np.asarray(dataset[()])
+            return found, {name: _plain(value) for name, value in file.attrs.items()}
+    except BundleError:
+        raise
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} does not exist.") from error
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{path} cannot be read as HDF5: {reason}.") from error
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray], **attributes: object) -> None:
+    """Write numbers to an HDF5 file, packed, whole or not at all.
+
+    Args:
+        path: HDF5 file.
+        arrays: Name -> array; a name may hold folders, as in ``"expected/frames"``.
+        **attributes: Attributes of the root: numbers and text.
+    """
+    with written_whole(path) as part, h5py.File(part, "w", libver="v110") as file:
+        _describe(file, **attributes)
+        for name, data in arrays.items():
+            file.create_dataset(name, data=data, compression="gzip" if data.ndim else None)
 
 
 def _describe(item: h5py.Group | h5py.Dataset, **attributes: object) -> None:
@@ -368,11 +568,51 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 def _sha256(dataset: h5py.Dataset) -> str:
     """Of the contiguous little-endian bytes, or of the text."""
-    value = dataset[()]
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    value = np.asarray(value)
-    return hashlib.sha256(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"))).tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for value in _blocks(dataset):
+        digest.update(value if isinstance(value, bytes) else _little_endian(np.asarray(value)))
+    return digest.hexdigest()
+
+
+def _blocks(dataset: h5py.Dataset, place: tuple[int, ...] = ()) -> Iterator[NDArray | bytes]:
+    """The data in their order, some tens of MB at a time."""
+    rest = dataset.shape[len(place) :]
+    if math.prod(rest) * dataset.dtype.itemsize <= _BLOCK_BYTES:
+        yield dataset[place]
+        return
+    rows = _BLOCK_BYTES // (math.prod(rest[1:]) * dataset.dtype.itemsize)
+    for start in range(0, rest[0], max(rows, 1)):
+        if rows:
+            yield dataset[(*place, slice(start, start + rows))]
+        else:
+            yield from _blocks(dataset, (*place, start))
+
+
+def _array_sha256(value: NDArray) -> str:
+    return hashlib.sha256(_little_endian(value)).hexdigest()
+
+
+def _little_endian(value: NDArray) -> bytes:
+    return np.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"))).tobytes()
+
+
+@contextmanager
+def _signed(path: str | Path) -> Iterator[Path]:
+    """As ``written_whole``, and the header in front of the HDF5 data is filled in: the checksum of all bytes behind."""
+    with written_whole(path) as part:
+        yield part
+        with part.open("r+b") as file:
+            header = _header(file)
+            file.seek(0)
+            file.write(header)
+
+
+def _header(file: BinaryIO) -> bytes:
+    """The first 512 bytes of a bundle, which HDF5 passes over."""
+    file.seek(_HEADER_BYTES)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    text = f"{SCHEMA} {SCHEMA_VERSION}\nHDF5 from byte {_HEADER_BYTES}, SHA-256 {digest}, end {file.tell()}\n"
+    return text.encode().ljust(_HEADER_BYTES, b"\0")
 
 
 def _attributes_sha256(file: h5py.File) -> str:

@@ -1,4 +1,4 @@
-"""The command ``optics4f``: sampling, simulate, verify, devices."""
+"""The command ``optics4f``: sampling, simulate, design, verify, inspect, diff, export, devices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__
+from .bench import diff as differences
+from .bench import export_images, summary, write_contact_sheet
 from .bundle import BundleError, frames_of, read_bundle, verify_bundle
 from .config import ROUTES, load_bench
 from .console import errors_in_one_line, run
 from .design_run import run_design
-from .devices import Device, Value, camera_device, device_names, gpu_device, slm_device
+from .devices import Device, Value, any_device, device_names
 from .files import written_whole
 from .images import read_image
 from .plotting import plot_frames, png
@@ -168,6 +170,70 @@ def verify(bundle: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")], as
 
 
 @app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")],
+    picture: Annotated[Path | None, typer.Option(help="Write a PNG of the masks and their predicted frames.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a mask bundle states, at a glance. Nothing is simulated: `verify` proves it.
+
+    Example: optics4f inspect runs/demo/masks.h5 --picture masks.png
+    """
+    with errors_in_one_line(BundleError):
+        read = read_bundle(bundle)
+        rows = summary(read)
+        if picture is not None:
+            write_contact_sheet(picture, read)
+    if as_json:
+        print(json.dumps(dict(rows)))
+        return
+    table = Table(title=str(bundle), show_header=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)
+    if picture is not None:
+        print(f"wrote {picture}")
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    as_json: Json = False,
+) -> None:
+    """In what two mask bundles differ, the bench first. Exit code 1 if they do.
+
+    Example: optics4f diff monday.h5 tuesday.h5
+    """
+    with errors_in_one_line(BundleError):
+        found = differences(first, second)
+    if as_json:
+        print(json.dumps([{"name": d.name, "text": d.text} for d in found]))
+    else:
+        for difference in found:
+            print(difference)
+        if not found:
+            print("no difference: they show and predict the same")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder for mask_000.png, mask_001.png, ...")],
+    device: Annotated[str, typer.Option(help="Refuse unless the masks are for this device.")] = "",
+) -> None:
+    """Write each mask as a gray picture of the whole panel, for the vendor's own software.
+
+    Example: optics4f export runs/demo/masks.h5 --out slides
+    """
+    with errors_in_one_line(BundleError):
+        for path in export_images(bundle, out, device=device or None):
+            print(f"wrote {path}")
+
+
+@app.command()
 def devices(
     name: Annotated[str | None, typer.Argument(help="A device to show in full.")] = None, as_json: Json = False
 ) -> None:
@@ -175,18 +241,16 @@ def devices(
 
     Example: optics4f devices meadowlark-1920x1152
     """
-    finders = {"slm": slm_device, "camera": camera_device, "gpu": gpu_device}
     with errors_in_one_line():
         if name is None:
-            listed = {kind: device_names(kind) for kind in finders}
+            listed = {kind: device_names(kind) for kind in ("slm", "camera", "gpu")}
             if as_json:
                 print(json.dumps(listed))
             else:
                 for kind, slugs in listed.items():
                     print(f"{kind}:", *slugs, sep="\n  ")
             return
-        kind = next((kind for kind in finders if name in device_names(kind)), "slm")
-        _show(finders[kind](name), as_json)
+        _show(any_device(name), as_json)
 
 
 def _show(device: Device, as_json: bool) -> None:

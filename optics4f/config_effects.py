@@ -82,7 +82,6 @@ class CrosstalkSpecification(Specification):
     scale: float = Field(1.0, ge=0, allow_inf_nan=False)
     sigma: float = Field(2.03, gt=0, allow_inf_nan=False)
     order: float = Field(1.2, gt=0, allow_inf_nan=False)
-    oversampling: int = Field(3, ge=2)
 
 
 class FlickerSpecification(Specification):

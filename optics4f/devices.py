@@ -7,9 +7,11 @@ inventing it.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib import resources
@@ -185,6 +187,11 @@ class Component(Value):
 
 _KINDS: dict[str, type[Device]] = {"slm": SLMDevice, "camera": CameraDevice, "gpu": GPUDevice}
 _SEVERAL = {"phase_range", "level_at_2pi"}  # one entry per wavelength
+_PAIRS = {"shape", "wavelength_range"}
+_ROWS = {"level_ratios", "level_order"}  # one number per level
+_FRACTIONS = {"fill_factor", "light_utilisation", "quantum_efficiency"}
+_MAY_BE_ZERO = {"read_noise", "dark_current", "power", "settle_time", *_ROWS}
+_TABLES = {"slm": "bench.slm", "camera": "bench.camera"}
 
 
 def slm_device(name: str) -> SLMDevice:
@@ -205,6 +212,12 @@ def gpu_device(name: str) -> GPUDevice:
 def component(name: str) -> Component:
     """The component with this slug, such as ``"dac-8bit-gsps"``."""
     return _find(name, _components(), "component")
+
+
+def any_device(name: str) -> Device:
+    """The SLM, camera or GPU with this slug."""
+    known = [_presets(kind) for kind in _KINDS]
+    return _find(name, {slug: found for devices in reversed(known) for slug, found in devices.items()}, "device")
 
 
 def device_names(kind: Literal["slm", "camera", "gpu", "component"]) -> list[str]:
@@ -228,10 +241,11 @@ def require(device: Device, name: str, *, table: str | None = None) -> Number | 
         raise ValueError(f"{name} must be one of {', '.join(units)} for {device.slug}.")
     found = getattr(device, name)
     if found is None:
-        table = table or next(kind for kind, cls in _KINDS.items() if isinstance(device, cls))
+        kind = next(kind for kind, cls in _KINDS.items() if isinstance(device, cls))
+        table = table or _TABLES.get(kind, kind)
         raise ValueError(
-            f"{name} of {device.slug} must be known, but no source gives it. "
-            f"Write {name} = ... [{units[name]}] under [{table}] in the configuration."
+            f"{name} of {device.slug} must be known, but no source gives it. Write {name} = ... [{units[name]}] under "
+            f"[{table}] in the configuration, or give {name}=... in Python."
         )
     return found.value if isinstance(found, Value) else found
 
@@ -240,9 +254,11 @@ def load_devices(path: str | Path, kind: Kind) -> dict[str, Device]:
     """The devices of a TOML file laid out as the presets are: slug -> device.
 
     Raises:
-        ValueError: A number without source or confidence, an unknown key or unit.
+        ValueError: No such file, no TOML, a number without source or confidence, one that no device can have, an
+            unknown key or unit.
     """
-    return _devices(tomllib.loads(Path(path).read_text(encoding="utf-8")), kind)
+    with _naming(path):
+        return _devices(_read(path), kind)
 
 
 def _presets(kind: Kind) -> Mapping[str, Device]:
@@ -269,20 +285,34 @@ def own_devices(path: str | Path) -> dict[Kind, dict[str, Device]]:
     Raises:
         ValueError: No such file, no TOML, another kind, or what :func:`load_devices` refuses.
     """
-    try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}, named in {OWN_DEVICES}, cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}, named in {OWN_DEVICES}, is not TOML: {error}.") from error
-    if unknown := sorted(set(tables) - set(_KINDS)):
-        raise ValueError(
-            f"{path}: tables must be [slm.NAME], [camera.NAME] or [gpu.NAME], got [{unknown[0]}]. See docs/how-to."
-        )
-    try:
+    with _naming(f"{path}, named in {OWN_DEVICES}"):
+        tables = _read(path)
+        for kind, table in tables.items():
+            if kind not in _KINDS or not isinstance(table, Mapping):
+                got = f"[{kind}]" if isinstance(table, Mapping) else f"{kind} = {table!r}"
+                raise ValueError(f"tables must be [slm.NAME], [camera.NAME] or [gpu.NAME], got {got}. See docs/how-to.")
         return {kind: _devices(tables.get(kind, {}), kind) for kind in _KINDS}
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """What a TOML file of devices holds."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the file must be UTF-8 text, got {error}. Save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the file is not TOML: {error}.") from error
+
+
+@contextmanager
+def _naming(file: str | Path) -> Iterator[None]:
+    """Errors that say which file they are about."""
+    try:
+        yield
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{file}: {error}") from error
 
 
 @cache
@@ -315,6 +345,9 @@ def _device(slug: str, table: Mapping[str, Any], cls: type[Device]) -> Device:
         raise ValueError(f"{slug} must not have {', '.join(unknown)}. It may have {', '.join(sorted(allowed))}.")
     if missing := sorted(needed - table.keys()):
         raise ValueError(f"{slug} must have {', '.join(missing)}.")
+    for name in ("name", "note", "link"):
+        if not isinstance(table.get(name, ""), str):
+            raise ValueError(f'{name} of {slug} must be text, got {table[name]!r}. Write {name} = "...".')
     if table.get("kind", "phase") not in ("phase", "amplitude", "dmd", "plm"):
         raise ValueError(f'kind of {slug} must be "phase", "amplitude", "dmd" or "plm", got {table["kind"]!r}.')
     read: dict[str, Any] = {"slug": slug}
@@ -324,10 +357,36 @@ def _device(slug: str, table: Mapping[str, Any], cls: type[Device]) -> Device:
         if unit is None:
             read[name] = entry
         elif name in _SEVERAL:
-            read[name] = tuple(_value(one, unit, where) for one in entry)
+            if not isinstance(entry, list) or not entry:
+                raise ValueError(
+                    f"{where} must be a list [{{ value, unit, ... }}, ...], one a wavelength, got {entry!r}."
+                )
+            read[name] = tuple(_possible(_value(one, unit, where), name, where) for one in entry)
         else:
-            read[name] = _value(entry, unit, where)
+            read[name] = _possible(_value(entry, unit, where), name, where)
     return cls(**read)
+
+
+def _possible(value: Value, name: str, where: str) -> Value:
+    """``value``, refused where no device can have it."""
+    numbers = value.value if isinstance(value.value, tuple) else (value.value,)
+    if name in _PAIRS and len(numbers) != 2:
+        raise ValueError(f"{where} must be two numbers, got {value.value!r}. Write value = [a, b].")
+    if name in _ROWS and (not isinstance(value.value, tuple) or not numbers):
+        raise ValueError(f"{where} must be a list of numbers, one a level, got {value.value!r}.")
+    if name not in _PAIRS | _ROWS and isinstance(value.value, tuple):
+        raise ValueError(f"{where} must be one number, got {value.value!r}.")
+    wanted = "not negative" if name in _MAY_BE_ZERO else "positive"
+    for number in (*numbers, *(n for n in (value.low, value.high, value.wavelength) if n is not None)):
+        if isinstance(number, tuple) or not 0 <= number < math.inf or (number == 0 and name not in _MAY_BE_ZERO):
+            raise ValueError(f"{where} must be finite and {wanted}, got {number!r} {value.unit}.")
+        if name in _FRACTIONS and number > 1:
+            raise ValueError(f"{where} must be at most 1, got {number!r}. 93 % is 0.93.")
+    if value.unit in _WHOLE and not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"{where} must be whole, got {value.value!r} {value.unit}.")
+    if name == "wavelength_range" and not numbers[0] < numbers[1]:
+        raise ValueError(f"{where} must rise, got {numbers[0]!r} ... {numbers[1]!r} m. Write the shorter one first.")
+    return value
 
 
 def _value(entry: Any, unit: str, where: str) -> Value:
@@ -337,12 +396,17 @@ def _value(entry: Any, unit: str, where: str) -> Value:
     for key in ("value", "unit", "source", "confidence"):
         if entry.get(key, "") == "":
             raise ValueError(f"{where} must have a {key}. A number that nobody vouches for is left out.")
+    for key in ("unit", "source", "note"):
+        if not isinstance(entry.get(key, ""), str):
+            raise ValueError(f'{key} of {where} must be text, got {entry[key]!r}. Write {key} = "...".')
     if entry["confidence"] not in CONFIDENCE:
         raise ValueError(f"confidence of {where} must be one of {', '.join(CONFIDENCE)}, got {entry['confidence']!r}.")
     if unknown := sorted(entry.keys() - {field.name for field in fields(Value)}):
         raise ValueError(f"{where} must not have {', '.join(unknown)}.")
     converted = {key: _convert(entry[key], entry["unit"], unit, where) for key in ("low", "high") if key in entry}
     if "wavelength" in entry:
+        if not isinstance(entry["wavelength"], str | int | float):
+            raise ValueError(f'wavelength of {where} must be one length such as "532 nm", got {entry["wavelength"]!r}.')
         converted["wavelength"] = to_si(entry["wavelength"], "m", f"wavelength of {where}")
     return Value(
         value=_convert(entry["value"], entry["unit"], unit, where),
@@ -374,7 +438,8 @@ def _find(name: str, known: Mapping[str, Any], kind: str) -> Any:
         return known[name]
     near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     nearest = f' Nearest: "{near[0]}".' if near else ""
+    lists = "optics4f devices" if kind == "device" else f'device_names("{kind}")'
     raise ValueError(
-        f'{kind} must be a known device, got "{name}".{nearest} device_names("{kind}") lists all {len(known)}; '
+        f'{kind} must be a known device, got "{name}".{nearest} {lists} lists all {len(known)}; '
         f"{OWN_DEVICES} names TOML files of your own."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -85,3 +86,38 @@ class Field:
     def power(self) -> Tensor:
         """Intensity integrated over the plane, shape ``(...)``."""
         return self.intensity.sum(dim=(-2, -1)) * self.grid.pitch**2
+
+
+class SeenField(Field):
+    """A field whose intensity is at hand, and whose data is put together when it is first asked for.
+
+    Args:
+        data: The tensor, or a function that makes it.
+        grid: Plane on which it is sampled.
+        wavelength: Vacuum wavelength [m].
+        intensity: ``|data|**2``; by default computed from ``data``.
+    """
+
+    def __init__(
+        self,
+        data: Tensor | Callable[[], Tensor],
+        grid: Grid,
+        wavelength: float,
+        *,
+        intensity: Tensor | None = None,
+    ) -> None:
+        self.__dict__.update(grid=grid, wavelength=wavelength, _data=data, _intensity=intensity)
+        if isinstance(data, Tensor):
+            self.__post_init__()
+
+    @property
+    def data(self) -> Tensor:
+        """Complex amplitude, shape ``(..., height, width)``."""
+        if not isinstance(self._data, Tensor):
+            self.__dict__["_data"] = self._data()
+        return self._data
+
+    @property
+    def intensity(self) -> Tensor:
+        """Intensity ``|data|**2``, shape ``(..., height, width)``."""
+        return intensity(self.data) if self._intensity is None else self._intensity

@@ -10,13 +10,16 @@ def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson draw with mean ``electrons``; the gradient is that of the mean.
 
     Args:
-        electrons: Expected electrons, not negative, any shape. Left unchanged.
+        electrons: Expected electrons, any shape. Left unchanged. A mean below zero draws none, one that is not finite
+            draws NaN: on CUDA torch asserts that rates are not negative, and a failed assertion ends the process's use
+            of the device.
         generator: Source of randomness, on the device of ``electrons``.
 
     Returns:
         Whole electrons, same shape and dtype.
     """
-    return electrons + (torch.poisson(electrons.detach(), generator=generator) - electrons).detach()
+    rate = electrons.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(min=0)
+    return electrons + (torch.poisson(rate, generator=generator) - electrons).detach()
 
 
 def read_noise(electrons: Tensor, deviation: float, generator: torch.Generator) -> Tensor:

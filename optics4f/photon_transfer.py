@@ -4,7 +4,9 @@ The temporal variance of a linear camera grows with its mean as
 
 .. math:: \sigma_y^2 - \sigma_{y,dark}^2 = K (\mu_y - \mu_{y,dark})
 
-so the gain :math:`K` [DN/e-] follows from grey values alone, and with it everything else in electrons.
+so the gain :math:`K` [DN/e-] follows from grey values alone, and with it everything else in electrons. Where
+the dark frames hardly move between two levels, their variance is that of the rounding and says nothing about the bright
+ones: the line is then drawn through the exposures alone.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from torch import Tensor
 
 LINEAR = 0.7  # share of the saturation over which the slope is taken
 LEAST_DARK_VARIANCE = 0.24  # DN^2: below it, rounding hides the noise
+ROUNDING = 1 / 12  # DN^2
+HIDDEN = 0.5**2 + ROUNDING  # DN^2: with less than half a count of noise, a variance depends on where between two levels
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,11 @@ class PhotonTransfer:
     Attributes:
         gain: Electrons a count [e-/DN], 1 / K.
         read_noise: Standard deviation of the dark signal, rounding taken out [e-].
-        full_well: Signal of saturated pixels [e-]: the level at which the grey values stay, or where the largest
-            variance was where none is saturated.
-        saturation: Mean signal at the largest variance, EMVA's saturation point [e-].
+        rounding_hides_noise: Whether the dark frames have less than half a count of noise: ``read_noise`` is then no
+            measurement but about the most that rounding can hide (0.24 DN^2 at least, as EMVA has it).
+        full_well: Signal of saturated pixels, the level at which the grey values stay [e-]; ``None`` where no exposure
+            saturates (none beyond the largest variance has less than half of it).
+        saturation: Mean signal at the largest variance, EMVA's saturation point [e-]; ``None`` as ``full_well``.
         quantum_efficiency: Electrons a photon, where photons were counted.
         dsnu: Standard deviation of the pixels' dark signals [e-].
         prnu: Standard deviation of the pixels' responses, relative, at half saturation.
@@ -39,8 +45,9 @@ class PhotonTransfer:
 
     gain: float
     read_noise: float
-    full_well: float
-    saturation: float
+    rounding_hides_noise: bool
+    full_well: float | None
+    saturation: float | None
     quantum_efficiency: float | None
     dsnu: float
     prnu: float
@@ -58,7 +65,8 @@ def photon_transfer(frames: Tensor, dark: Tensor, *, photons: Tensor | None = No
         photons: Mean photons a pixel of each exposure, shape ``(exposures,)``.
 
     Raises:
-        ValueError: Other shapes, a single repeat, NaN, or too few exposures in the linear range.
+        ValueError: Other shapes, a single repeat, NaN, too few exposures in the linear range, or a variance that does
+            not grow with the mean.
     """
     if frames.dim() != 4 or dark.dim() != 3 or frames.shape[1] < 2 or len(dark) < 2:
         raise ValueError(
@@ -68,6 +76,7 @@ def photon_transfer(frames: Tensor, dark: Tensor, *, photons: Tensor | None = No
     frames, dark = frames.double(), dark.double()
     if not (torch.isfinite(frames).all() and torch.isfinite(dark).all()):
         raise ValueError("frames must be finite, got NaN or inf in them.")
+    counted = None if photons is None else _checked(photons, len(frames))
     dark_mean, dark_variance = dark.mean().item(), dark.var(0).mean().item()
     mean, variance = frames.mean((1, 2, 3)) - dark_mean, frames.var(1).mean((1, 2))
     top = int(variance.argmax())
@@ -76,21 +85,30 @@ def photon_transfer(frames: Tensor, dark: Tensor, *, photons: Tensor | None = No
         raise ValueError(
             f"at least 2 exposures must lie below {100 * LINEAR:.0f} % of saturation, got {int(used.sum())}. Take more."
         )
-    rise = variance[used] - dark_variance
-    slope = ((mean[used] * rise).sum() / mean[used].square().sum()).item()  # DN per e-, through the origin
+    hidden = dark_variance < HIDDEN
+    # The line passes through the dark frames' point, or, where that is worthless, the exposures' centre.
+    x0, y0 = (mean[used].mean(), variance[used].mean()) if hidden else (0.0, dark_variance)
+    x, y = mean[used] - x0, variance[used] - y0
+    slope = ((x * y).sum() / x.square().sum()).item()  # DN per e-
+    if not slope > 0:
+        raise ValueError(
+            f"the variance of frames must grow with their mean, got a slope of {slope:g} DN. "
+            "Order the exposures from dark to bright, with nothing but the light changing."
+        )
     saturated = (variance < 0.5 * variance[top]) & (torch.arange(len(mean)) > top)
-    full = mean[saturated].mean() if saturated.any() else mean[top]
+    reached = bool(saturated.any())
     efficiency = None
-    if photons is not None:
-        counted = photons.double()[used]
+    if counted is not None:
+        counted = counted[used]
         efficiency = ((mean[used] * counted).sum() / counted.square().sum()).item() / slope
     half = int((mean - 0.5 * mean[top]).abs().argmin())
     spatial_dark, spatial_half = (_spatial_variance(stack) for stack in (dark, frames[half]))
     return PhotonTransfer(
         gain=1 / slope,
-        read_noise=math.sqrt(max(dark_variance, LEAST_DARK_VARIANCE) - 1 / 12) / slope,
-        full_well=full.item() / slope,
-        saturation=mean[top].item() / slope,
+        read_noise=math.sqrt(max(dark_variance, LEAST_DARK_VARIANCE) - ROUNDING) / slope,
+        rounding_hides_noise=hidden,
+        full_well=mean[saturated].mean().item() / slope if reached else None,
+        saturation=mean[top].item() / slope if reached else None,
         quantum_efficiency=efficiency,
         dsnu=math.sqrt(spatial_dark) / slope,
         prnu=math.sqrt(max(spatial_half - spatial_dark, 0.0)) / mean[half].item(),
@@ -98,6 +116,15 @@ def photon_transfer(frames: Tensor, dark: Tensor, *, photons: Tensor | None = No
         variance=variance,
         snr=mean / variance.sqrt(),
     )
+
+
+def _checked(photons: Tensor, exposures: int) -> Tensor:
+    photons = torch.as_tensor(photons).double().cpu()
+    if photons.shape != (exposures,):
+        raise ValueError(f"photons must be one number for each of {exposures} exposures, got {tuple(photons.shape)}.")
+    if not (torch.isfinite(photons).all() and (photons >= 0).all() and (photons > 0).sum() > 1):
+        raise ValueError(f"photons must be finite, not negative and not all zero, got {photons.tolist()}.")
+    return photons
 
 
 def _spatial_variance(stack: Tensor) -> float:

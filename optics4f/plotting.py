@@ -22,6 +22,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -539,3 +540,86 @@ def _tidy(ax: Axes, *, axis: str = "both") -> None:
     ax.grid(axis=axis, color="0.88", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def plot_scaling(
+    curves: Sequence[Mapping[str, Any]], *, unit: str, label: str, x_label: str, ax: Axes | None = None
+) -> Axes:
+    """Quantities against a size, both logarithmic: a line through the middle values in a band between the ends.
+
+    Args:
+        curves: ``name``, ``x`` (sizes) and ``values``: ``(low, middle, high)`` [``unit``] at each size, or ``None``
+            where there is no figure. ``reference`` draws a curve in grey dashes, behind the others.
+        unit: SI unit of the values.
+        label: The quantity.
+        x_label: The size, with its unit.
+        ax: Where to draw; a figure of its own by default.
+    """
+    ax = _figure(10.5, 5.2).add_subplot() if ax is None else ax
+    greys = itertools.cycle(itertools.product(("0.3", "0.65"), ((4, 2), (1, 1.5), (7, 2, 1, 2), (2, 3), (9, 3))))
+    colours = itertools.cycle(COLOURS[:-1])
+    for curve in curves:
+        known = [(x, *ends) for x, ends in zip(curve["x"], curve["values"], strict=True) if ends is not None]
+        if not known:
+            continue
+        x, low, middle, high = zip(*known, strict=True)
+        behind = bool(curve.get("reference"))
+        grey, dashes = next(greys) if behind else ("", None)
+        style = {"color": grey, "dashes": dashes, "zorder": 1} if behind else {"color": next(colours)}
+        ax.plot(x, middle, linewidth=1.8, label=curve["name"], **style)
+        ax.fill_between(x, low, high, color=style["color"], alpha=0.07 if behind else 0.15, linewidth=0)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_major_formatter(lambda value, _: _micro(engineering(value, unit, 3)))
+    ax.set(xlabel=x_label, ylabel=label)
+    _tidy(ax)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small")
+    return ax
+
+
+def plot_convolution(
+    frame: Tensor,
+    windows: Sequence[tuple[slice, slice]],
+    measured: Tensor,
+    wanted: Tensor,
+    *,
+    pitch: float,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Kernels tiled in front of a camera: the whole frame with their windows; what they measured, should have, and err.
+
+    Args:
+        frame: Signal of the camera, ``(height, width)``.
+        windows: Camera rows and columns of each tile.
+        measured: Output of each kernel, ``(kernels, h, w)``; at most eight are drawn.
+        wanted: The digital convolution, same shape.
+        pitch: Of the camera's pixels [m].
+        names: Of the kernels.
+    """
+    shown = min(len(measured), 8)
+    figure = _figure(4.2 + 1.35 * shown, 4.4)
+    left, right = figure.subfigures(1, 2, width_ratios=(4.2, 1.35 * shown))
+    ax = left.add_subplot()
+    grid = Grid(tuple(frame.shape), pitch)
+    y, x = (axis.flatten() * 1e3 for axis in grid.coordinates())
+    extent = (x[0].item(), x[-1].item(), y[-1].item(), y[0].item())
+    values = _array(frame)
+    image = ax.imshow(values, cmap="magma", extent=extent, vmax=np.quantile(values, 0.999))
+    for rows, columns in windows:
+        corner = (x[columns.start].item(), y[rows.start].item())
+        size = ((columns.stop - columns.start) * pitch * 1e3, (rows.stop - rows.start) * pitch * 1e3)
+        ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=0.6))
+    ax.set(xlabel="x [mm]", ylabel="y [mm]", title="Camera frame and windows")
+    _bar(image, ax, "signal [white object pixel]")
+    for column, axes in enumerate(np.atleast_2d(right.subplots(3, shown, squeeze=False).T)[:shown]):
+        limit = float(wanted[column].abs().max())
+        panels = (measured[column], wanted[column], measured[column] - wanted[column])
+        for ax, panel in zip(axes, panels, strict=True):
+            ax.imshow(_array(panel), cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set(xticks=[], yticks=[])
+        axes[0].set_title(names[column] if names else f"kernel {column}", fontsize="small")
+        if column == 0:
+            for ax, label in zip(axes, ("measured", "conv2d", "difference"), strict=True):
+                ax.set_ylabel(label)
+    return figure

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+_BLOCK = 2**16  # pixels that are rounded together: they stay in the processor's cache
+
 
 def quantize_phase(phase: Tensor, bit_depth: int) -> Tensor:
     r"""Round ``phase`` [rad] to the nearest of :math:`2^b` levels :math:`2 \pi k / 2^b`, wrapped to ``[0, 2 pi)``.
@@ -15,7 +17,28 @@ def quantize_phase(phase: Tensor, bit_depth: int) -> Tensor:
     is a different phase. The gradient is that of the identity (Bengio et al. 2013). The result is, bit for bit, what
     :func:`levels_to_phase` makes of the levels: training and a file of levels see the same light.
     """
+    if phase.is_cpu and phase.numel() > _BLOCK:
+        return _QuantizedPhase.apply(phase, bit_depth)
     return _straight_through(levels_to_phase(phase_to_levels(phase.detach(), bit_depth), bit_depth, phase.dtype), phase)
+
+
+class _QuantizedPhase(torch.autograd.Function):
+    """The same numbers for many pixels, a block at a time: doubles of a whole mask would fill the memory."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, phase: Tensor, bit_depth: int) -> Tensor:
+        """Rounded phase, shape of ``phase``."""
+        result = torch.empty_like(phase, memory_format=torch.contiguous_format)
+        step = 2 * math.pi / 2**bit_depth
+        for block, out in zip(phase.contiguous().view(-1).split(_BLOCK), result.view(-1).split(_BLOCK), strict=True):
+            level = torch.div(block, step).round_().remainder_(2**bit_depth)
+            out.copy_(level.double().mul_(step))
+        return result
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        """That of the identity."""
+        return grad, None
 
 
 def phase_to_levels(phase: Tensor, bit_depth: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
@@ -72,16 +73,21 @@ def tolerance(
         confidence: Of the intervals.
 
     Raises:
-        ValueError: No errors, fewer than 3 trials, a metric that is not a finite number.
+        ValueError: No errors, fewer than 3 trials, a threshold, a draw or a metric that is not a finite number.
+        TypeError: Trials that are no whole number, an error that is no distribution.
     """
     if not errors:
         raise ValueError("errors must name at least one distribution, got none.")
+    if isinstance(trials, bool) or not isinstance(trials, Integral):
+        raise TypeError(f"trials must be a whole number, got {trials!r}.")
     if trials < 3:
         raise ValueError(f"trials must be at least 3, got {trials}.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), got {confidence:g}.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"threshold must be finite, got {threshold:g}. None asks for no yield.")
     generator = np.random.default_rng(seed)
-    draws = {name: np.asarray(d.rvs(size=trials, random_state=generator), dtype=float) for name, d in errors.items()}
+    draws = {name: _drawn(name, distribution, trials, generator) for name, distribution in errors.items()}
     values = np.empty(trials)
     for n in range(trials):
         values[n] = float(metric({name: float(drawn[n]) for name, drawn in draws.items()}))
@@ -98,6 +104,15 @@ def tolerance(
         yield_interval = (float(exact.low), float(exact.high))
     ranking = sorted(((name, *_effect(drawn, values)) for name, drawn in draws.items()), key=lambda row: -row[1])
     return ToleranceReport(values, draws, mean, interval, passed, yield_interval, confidence, tuple(ranking))
+
+
+def _drawn(name: str, distribution: Distribution, trials: int, generator: np.random.Generator) -> np.ndarray:
+    if not callable(getattr(distribution, "rvs", None)):
+        raise TypeError(f"error {name} must be a distribution such as scipy.stats.norm(0, 1e-6), got {distribution!r}.")
+    drawn = np.asarray(distribution.rvs(size=trials, random_state=generator), dtype=float)
+    if drawn.shape != (trials,) or not np.isfinite(drawn).all():
+        raise ValueError(f"draws of {name} must be {trials} finite numbers, got {drawn.tolist()[:5]}.")
+    return drawn
 
 
 def _interval_of_mean(values: np.ndarray, confidence: float, generator: np.random.Generator) -> tuple[float, float]:

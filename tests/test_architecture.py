@@ -19,6 +19,12 @@ OPTICS = {
     "": set(),  # its public names are loaded when they are first asked for
     "units": set(),
     "files": set(),
+    "vendors.panel": {"devices", "units"},
+    "vendors.dmd": {"files", "vendors.panel"},
+    "vendors.images": {"files", "vendors.panel"},
+    "vendors.orientation": {"vendors.panel"},
+    "vendors.tables": {"files", "vendors.panel"},
+    "vendors": {"vendors.dmd", "vendors.images", "vendors.orientation", "vendors.panel", "vendors.tables"},
     "console": set(),
     "images": set(),
     "quantization": set(),
@@ -61,7 +67,16 @@ OPTICS = {
     # A route never imports another: each is the test of the others.
     "routes.geometry": {"sampling", "fourf", "fourier", "grid", "misalignment", "modulation"},
     "routes.conditions": {"band", "elements", "fourf", "grid", "light", "routes.geometry", "sampling"},
-    "routes.route": {"field", "fourf", "light", "routes.conditions", "routes.geometry", "sampling"},
+    "routes.route": {
+        "grid",
+        "routes.adjoint",
+        "field",
+        "fourf",
+        "light",
+        "routes.conditions",
+        "routes.geometry",
+        "sampling",
+    },
     "routes.adjoint": {"filtering"},
     "routes.angular_spectrum": {
         *("field", "fourf", "fourier", "grid", "modulation", "propagation", "propagation_method", "sampling", "units"),
@@ -73,7 +88,7 @@ OPTICS = {
     },
     "routes.psf": {
         *("field", "fourf", "fourier", "light", "modulation", "sampling"),
-        *("routes.conditions", "routes.geometry", "routes.route"),
+        *("routes.adjoint", "routes.conditions", "routes.geometry", "routes.route"),
     },
     "routes": {"routes.angular_spectrum", "routes.fourier_lens", "routes.psf"},
     "design.retrieval": {"fourf", "fourier"},
@@ -89,13 +104,33 @@ OPTICS = {
         *("design.constraints", "design.encoding", "design.gerchberg_saxton", "design.gradient", "design.outcome"),
         *("design.retrieval", "design.targets"),
     },
+    "design.tiling": set(),
+    "design.kernel_masks": {
+        *("design.constraints", "design.gerchberg_saxton", "design.planes", "design.targets", "fourier"),
+    },
+    "conv_bench": {
+        *("design.tiling", "elements", "elements.slm", "fourf", "light", "misalignment", "sampling", "units"),
+    },
+    "conv_kernels": {"design.kernel_masks", "design.tiling", "elements.slm", "fourf"},
+    "conv": {
+        *("conv_bench", "conv_kernels", "design.tiling", "field", "fourf", "light", "routes", "routes.route", "units"),
+        "elements.slm",
+    },
     "config_effects": {"devices", "effects", "units"},
     "config": {
         *("config_effects", "elements.slm", "light", "misalignment"),
         *("devices", "elements", "elements.camera", "elements.source", "fourf", "grid"),
         *("routes", "routes.route"),
     },
-    "bundle": {"", "config", "devices", "files", "fourf"},
+    "bundle_schema": set(),
+    "bundle": {"", "bundle_schema", "config", "devices", "elements", "files", "fourf"},
+    "bench.far_field": {"config", "devices", "fourier", "vendors"},
+    "bench.client": {"bench.far_field", "bundle", "units", "vendors", "vendors.panel"},
+    "bench.difference": {"bundle"},
+    "bench.slmsuite": {"bench.far_field", "bundle", "config", "devices", "vendors"},
+    "bench.summary": {"bench.far_field", "bundle", "files", "units"},
+    "bench": {"bench.client", "bench.difference", "bench.far_field", "bench.slmsuite", "bench.summary"},
+    "calibration": {"bundle", "effects", "files", "grid", "units", "vendors", "vendors.panel", "zernike"},
     "plotting": {"field", "grid", "units"},
     "design_run": {
         *("bundle", "config", "config_effects", "design", "design.targets", "elements", "files", "fourf", "grid"),
@@ -104,7 +139,7 @@ OPTICS = {
     "report": {"files", "plotting", "units"},
     "cli": {
         *("", "bundle", "config", "console", "design", "devices", "files", "images", "plotting", "report"),
-        *("design_run", "sampling", "units"),
+        *("bench", "bench.summary", "design_run", "sampling", "units"),
     },
     "__main__": {"cli"},
 }
@@ -169,8 +204,12 @@ EXPERIMENTS = {
         *("runs", "tables", "optics4f.console", "optics4f.design", "optics4f.design.gerchberg_saxton"),
         "optics4f.quantization",
     },
+    "benchmark_conv": {
+        *("runs", "tables", "optics4f.console", "optics4f.conv", "optics4f.elements", "optics4f.elements.camera"),
+        *("optics4f.fourf", "optics4f.grid", "optics4f.plotting", "optics4f.sampling"),
+    },
     "benchmark": {
-        *("benchmark_retrieval", "peers", "runs", "speed_report", "tables"),
+        *("benchmark_conv", "benchmark_retrieval", "peers", "runs", "speed_report", "tables"),
         *("optics4f.console", "optics4f.grid", "optics4f.profiles", "optics4f.units"),
     },
     "settings": {"hardware_cost", "kd.training", "optics4f.config"},

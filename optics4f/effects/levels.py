@@ -8,6 +8,7 @@ phase is nearest on the circle; the panel then shows :math:`A_k` with the amplit
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -32,6 +33,10 @@ class Quantization(Effect):
 
     In ``eval()`` all three show the nearest level, which is what is exported.
 
+    A draw of ``gumbel`` stays until the mask changes, as an optimiser's step or ``set_values`` changes it: all
+    wavelengths and frames of one forward see one mask, and so do forwards whose gradients are added up before a step.
+    :meth:`redraw` asks for a new one.
+
     Args:
         bit_depth: Bits ``b`` of a pixel: :math:`2^b` levels.
         method: As above.
@@ -54,6 +59,12 @@ class Quantization(Effect):
         self.seed = seed
         self.anneal(temperature)
         self._generator: torch.Generator | None = None
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Forget the draw of ``gumbel``: the next forward makes a new one."""
+        self._uniform: Tensor | None = None
+        self._drawn_for: tuple[weakref.ref | None, int] = (None, 0)
 
     def anneal(self, temperature: float) -> None:
         """Set the width of the step."""
@@ -66,11 +77,12 @@ class Quantization(Effect):
         """Whether the nearest level is shown."""
         return self.method == "straight-through" or not self.training
 
-    def share(self, fraction: Tensor) -> Tensor:
+    def share(self, fraction: Tensor, values: Tensor | None = None) -> Tensor:
         """Share of the upper of two neighbouring levels, for a value ``fraction`` of the way to it.
 
         Args:
             fraction: In [0, 1].
+            values: Mask that the fraction is of: while it is the same, so is the draw. ``None`` draws each time.
 
         Returns:
             0 or 1 where a level is shown; between them for ``soft``.
@@ -81,14 +93,25 @@ class Quantization(Effect):
         half = math.tanh(0.5 / self.temperature)
         if self.method == "soft":
             return 0.5 + torch.tanh((fraction - 0.5) / self.temperature) / (2 * half)
-        if self._generator is None or self._generator.device != fraction.device:
-            self._generator = torch.Generator(fraction.device).manual_seed(self.seed)
-        uniform = torch.rand(fraction.shape, generator=self._generator, device=fraction.device, dtype=fraction.dtype)
-        uniform = uniform.clamp(1e-6, 1 - 1e-6)
+        uniform = self._draw(fraction, values)
         # The difference of two Gumbel variables is logistic.
         logit = (2 * fraction - 1) / self.temperature + torch.log(uniform) - torch.log1p(-uniform)
         soft = torch.sigmoid(logit)
         return (logit.detach() >= 0).to(soft.dtype) + (soft - soft.detach())
+
+    def _draw(self, like: Tensor, values: Tensor | None) -> Tensor:
+        """One number in (0, 1) a pixel: that of the last call, if it was for these values."""
+        mask, version = self._drawn_for
+        drawn = self._uniform
+        fits = drawn is not None and (drawn.shape, drawn.device, drawn.dtype) == (like.shape, like.device, like.dtype)
+        if fits and values is not None and mask is not None and mask() is values and version == _version(values):
+            return drawn
+        if self._generator is None or self._generator.device != like.device:
+            self._generator = torch.Generator(like.device).manual_seed(self.seed)
+        drawn = torch.rand(like.shape, generator=self._generator, device=like.device, dtype=like.dtype)
+        self._uniform = drawn.clamp(1e-6, 1 - 1e-6)
+        self._drawn_for = (None, 0) if values is None else (weakref.ref(values), _version(values))
+        return self._uniform
 
     @property
     def strength(self) -> str:
@@ -96,8 +119,13 @@ class Quantization(Effect):
         return f"{self.bit_depth}-bit{how}"
 
     def __getstate__(self) -> dict:
-        """Generators cannot be copied; a copy starts its draws again."""
-        return {**self.__dict__, "_generator": None}
+        """Generators and what a draw belongs to cannot be copied; a copy starts its draws again."""
+        return {**self.__dict__, "_generator": None, "_uniform": None, "_drawn_for": (None, 0)}
+
+
+def _version(values: Tensor) -> int:
+    """How often a tensor was changed in place; one made for inference is not counted, and cannot be trained."""
+    return 0 if values.is_inference() else values._version
 
 
 class LUT(Effect):
@@ -131,15 +159,27 @@ class LUT(Effect):
             raise ValueError("a LUT must be finite, got NaN or inf in it.")
         if amplitude.min() < 0:
             raise ValueError(f"the amplitudes of a LUT must not be negative, got {amplitude.min().item():g}.")
+        if amplitude.max() > 1 + 1e-9:
+            raise ValueError(
+                f"the amplitudes of a LUT must not be above 1, got {amplitude.max().item():g}. A panel gives no light: "
+                "divide by the largest."
+            )
         self.calibrated = calibrated
         self.register_buffer("phase", phase, persistent=False)
         self.register_buffer("amplitude", amplitude.detach().clone(), persistent=False)
 
     @classmethod
     def of_complex(cls, table: Sequence[complex] | Tensor, *, calibrated: bool = True) -> LUT:
-        """A table level -> complex amplitude, as an interferometer measures it."""
+        """A table level -> complex amplitude, as an interferometer measures it.
+
+        The phase is followed from level to level by the shorter way round the circle, starting at that of level 0 in
+        (-pi, pi], so that a delay beyond pi is one: the steps between neighbouring levels must be at most pi.
+        """
         table = torch.as_tensor(table, dtype=torch.complex128)
-        return cls(table.angle(), table.abs(), calibrated=calibrated)
+        phase = table.angle()
+        # The way in (-pi, pi]: half a turn, as between the two levels of one bit, is forward.
+        steps = -_shorter_way(-phase.diff())
+        return cls(torch.cat((phase[:1], phase[:1] + torch.cumsum(steps, 0))), table.abs(), calibrated=calibrated)
 
     @classmethod
     def of_ratios(cls, ratios: Sequence[float], phase_range: float) -> LUT:
@@ -217,7 +257,7 @@ def shown(
         amplitude: Amplitude of each level.
     """
     lower, upper, fraction = neighbours(phase, believed)
-    share = quantization.share(fraction)
+    share = quantization.share(fraction, phase)
     actual, amplitude = actual.to(phase), amplitude.to(phase)
     phase_low, step = actual[lower], _shorter_way(actual[upper] - actual[lower])
     amplitude_low, drop = amplitude[lower], amplitude[upper] - amplitude[lower]

@@ -17,22 +17,25 @@ from .base import Effect
 class Crosstalk(Effect):
     r"""Fringing fields: the phase of a pixel leaks into its neighbours, and the edge of a wrap is smeared.
 
-    The displayed (wrapped) phase, sampled finely, is convolved with
+    The displayed (wrapped) phase on 3 x 3 cells a pixel is convolved with the 9 x 9 cells of
 
     .. math:: K = \left| F^{-1} \exp\left( -\frac{|k_x|^q + |k_y|^q}{\sigma^q} \right) \right|,
 
-    of unit sum over three pixels: q = 1.20, sigma = 2.03 cycles/pixel, the fit of Schroff et al. (2024), Opt. Express
-    32, 48957. ``scale`` widens it: 0 is none, 1 as published.
+    of unit sum: q = 1.20, sigma = 2.03 cycles/pixel, the fit of Schroff et al. (2024), Opt. Express 32, 48957, with the
+    frequencies of its discrete transform as in their hologradpy: -4.5/3 ... 3.5/3 cycles/pixel. The fit knows no
+    frequency beyond 3/2 cycles/pixel, where the spectrum is still about 1/2, so that the kernel belongs to its cells:
+    they stay 3 a pixel, and the light, constant over a cell, is averaged over whatever the samples of the field are.
+    ``scale`` widens it, by a narrower spectrum: 0 is none, 1 as published.
 
     Args:
         scale: Width of the kernel over that of the fit.
         sigma: Width of its spectrum [cycles/pixel].
         order: Exponent ``q``.
-        oversampling: Fine samples along each side of a pixel, at least.
         trainable: Whether ``scale`` receives gradients.
     """
 
     name = "crosstalk"
+    CELLS = 3  # along each side of a pixel
     EXTENT = 3  # pixels
 
     def __init__(
@@ -41,56 +44,78 @@ class Crosstalk(Effect):
         *,
         sigma: float = 2.03,
         order: float = 1.2,
-        oversampling: int = 3,
         trainable: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= scale < math.inf:
             raise ValueError(f"scale must not be negative, got {scale:g}. 1 is the published kernel.")
-        if sigma <= 0 or order <= 0 or oversampling < 2:
-            raise ValueError(
-                "sigma and order must be positive and oversampling at least 2, got "
-                f"{sigma:g}, {order:g}, {oversampling}."
-            )
-        self.sigma, self.order, self.oversampling = sigma, order, oversampling
+        if not (0 < sigma < math.inf and 0 < order < math.inf):
+            raise ValueError(f"sigma and order must be positive, got {sigma:g} and {order:g}.")
+        self.sigma, self.order = sigma, order
         value = torch.tensor(float(scale), dtype=torch.float64)
         if trainable:
             self.scale = nn.Parameter(value)
         else:
             self.register_buffer("scale", value, persistent=False)
 
-    def kernel(self, samples: int, device: torch.device | None = None) -> Tensor:
-        """The kernel along one axis, float64, sum 1; that of the plane is its product with itself.
+    def kernel(self, device: torch.device | None = None) -> Tensor:
+        """The kernel along one axis, 9 cells, float64, sum 1; that of the plane is its product with itself.
 
         Args:
-            samples: Fine samples a pixel.
             device: Where to build it.
         """
-        half = (self.EXTENT * samples - 1) // 2
-        x = torch.arange(-half, half + 1, dtype=torch.float64, device=device) / samples
-        scale = self.scale.to(x)
-        if scale == 0:
-            return (x == 0).double()
-        # K of width s at x is K of width 1 at x / s; it falls as x^-(1 + q), so 40 pixels are as good as none.
-        x = (x / scale).clamp(-40, 40)
-        k = torch.linspace(0, 30 * self.sigma, 16_385, dtype=torch.float64, device=device)
-        spectrum = torch.exp(-((k / self.sigma) ** self.order))
-        values = torch.trapezoid(spectrum * torch.cos(2 * math.pi * k * x[:, None]), k, dim=-1).abs()
+        size = self.CELLS * self.EXTENT
+        index = torch.arange(size, dtype=torch.float64, device=device)
+        k = (index - size / 2) / self.EXTENT  # cycles/pixel
+        x = (index - size // 2) / self.CELLS  # pixels
+        spectrum = torch.exp(-((k.abs() * self.scale.to(k).abs() / self.sigma) ** self.order))
+        # Each frequency has its negative; that of -3/2, without one, is real at the cells: the cosine is all there is.
+        values = (spectrum * torch.cos(2 * math.pi * k * x[:, None])).sum(-1).abs()
         return values / values.sum()
 
-    def smeared(self, phase: Tensor, samples: int) -> Tensor:
-        """Phase of ``samples`` x ``samples`` fine samples a pixel, each convolved: ``(K, H samples, W samples)``.
+    def smeared(self, phase: Tensor) -> Tensor:
+        """Phase of the 3 x 3 cells of every pixel, convolved: ``(K, 3 H, 3 W)``.
 
         Args:
             phase: Displayed phase of the pixels [rad], shape ``(K, H, W)``; beyond the edge it goes on as at the edge.
-            samples: Fine samples along each side of a pixel.
         """
-        fine = phase.repeat_interleave(samples, -2).repeat_interleave(samples, -1)
-        kernel = self.kernel(samples, phase.device).to(phase)
+        weights = self._weights(phase)
+        masks, height, width = phase.shape
+        around = (weights.shape[1] // 2,) * 4
+        padded = F.pad(phase[:, None], around, mode="replicate")
+        rows = F.conv2d(
+            padded, weights[:, None, :, None]
+        )  # (K, cells, H, W + 4): pixels alone, no cell is computed twice
+        rows = rows.transpose(1, 2).reshape(masks * self.CELLS * height, 1, -1)
+        columns = F.conv1d(rows, weights[:, None])  # (K 3 H, cells, W)
+        return columns.transpose(1, 2).reshape(masks, self.CELLS * height, self.CELLS * width)
+
+    def _weights(self, like: Tensor) -> Tensor:
+        """Weight of the pixels at -2 ... 2 in each of the three cells along an axis, ``(3, 5)``."""
+        kernel = self.kernel(like.device).to(like)
         half = len(kernel) // 2
-        fine = F.pad(fine[:, None], (half, half, half, half), mode="replicate")
-        fine = F.conv2d(F.conv2d(fine, kernel[None, None, :, None]), kernel[None, None, None, :])
-        return fine[:, 0]
+        cell = torch.arange(self.CELLS, device=like.device)[:, None]
+        pixel = torch.div(cell + torch.arange(-half, half + 1, device=like.device), self.CELLS, rounding_mode="floor")
+        weights = torch.zeros(self.CELLS, 5, dtype=like.dtype, device=like.device)
+        return weights.scatter_add(1, pixel + 2, kernel.expand(self.CELLS, -1))
+
+    def noise_share(self, shape: tuple[int, int], like: Tensor) -> Tensor:
+        """Variance that each cell keeps of independent noise of unit variance in the pixels, ``(3 H, 3 W)``.
+
+        A cell shows a mean over pixels, so it is at most 1.
+        """
+        y, x = (self._noise_share_along(n, like) for n in shape)
+        return y[:, None] * x[None, :]
+
+    def _noise_share_along(self, pixels: int, like: Tensor) -> Tensor:
+        """Sum of the squared weights of the pixels in each cell of a row; all alike from the third pixel on."""
+        n = min(pixels, 5)
+        eye = torch.eye(n, dtype=like.dtype, device=like.device)[:, None]
+        weights = F.conv1d(F.pad(eye, (2, 2), mode="replicate"), self._weights(like)[:, None])  # (pixels, cells, n)
+        share = weights.square().sum(0).T
+        if pixels > n:
+            share = torch.cat((share[:2], share[2:3].expand(pixels - 4, -1), share[-2:]))
+        return share.reshape(-1)
 
     @property
     def strength(self) -> str:
@@ -101,7 +126,8 @@ class Flicker(Effect):
     r"""Phase noise in time, averaged over the exposure: independent and Gaussian in each pixel.
 
     The mean field is lowered by :math:`e^{-s^2 / 2}`, so a pattern keeps :math:`e^{-s^2}` of its efficiency and the
-    rest becomes a diffuse background.
+    rest becomes a diffuse background. ``s`` is that at the design wavelength; at another the noise, a path, grows by
+    the wavelength ratio as the phase does. Crosstalk averages the noise of neighbours and so takes some of it away.
 
     Args:
         deviation: rms ``s`` [rad].
@@ -118,17 +144,26 @@ class Flicker(Effect):
             raise ValueError(f"deviation must not be negative, got {deviation:g} rad.")
         if frames < 0:
             raise ValueError(f"frames must not be negative, got {frames}. 0 is the mean field.")
+        if frames != int(frames):
+            raise ValueError(f"frames must be a whole number, got {frames}.")
         self.deviation, self.frames, self.seed = float(deviation), int(frames), seed
 
     @property
     def background(self) -> float:
-        """Share of the light that leaves the pattern."""
+        """Share of the light that leaves the pattern, at the design wavelength and without crosstalk."""
         return 1 - math.exp(-(self.deviation**2))
 
-    @property
-    def mean_field(self) -> float:
-        """Factor on the field where frames are not drawn."""
-        return math.exp(-(self.deviation**2) / 2) if self.frames == 0 else 1.0
+    def mean_field(self, wavelength_ratio: float = 1.0, noise_share: Tensor | None = None) -> float | Tensor:
+        """Factor on the field where frames are not drawn; 1 where they are.
+
+        Args:
+            wavelength_ratio: Design wavelength over that of the light.
+            noise_share: Variance that crosstalk leaves of the noise, where there is some.
+        """
+        if self.frames:
+            return 1.0
+        variance = (wavelength_ratio * self.deviation) ** 2
+        return math.exp(-variance / 2) if noise_share is None else torch.exp(-variance / 2 * noise_share)
 
     def state(self, phase: Tensor, frame: int) -> Tensor:
         """The phase of every pixel in one state of the exposure [rad]."""
@@ -181,6 +216,8 @@ class _Map(Effect):
             self.terms = tuple((j, noll_to_nm(j)) for j in values)
             values = list(values.values())
         tensor = torch.as_tensor(values, dtype=torch.float64).detach().clone()
+        if not tensor.numel():
+            raise ValueError(f"{self.name} must have a map or at least one Noll term, got none. Leave the effect out.")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{self.name} must be finite, got NaN or inf in it.")
         if trainable:

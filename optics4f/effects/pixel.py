@@ -18,6 +18,46 @@ if TYPE_CHECKING:
 Gaps = Literal["reflecting", "absorbing"]
 
 
+def overlap(samples: int, cells: int, linear: float, like: Tensor) -> Tensor:
+    """Share of each sample along one side of a pixel that each cell's active part covers, ``(samples, cells)``.
+
+    Args:
+        samples: Along the side.
+        cells: Along the side.
+        linear: Active share of the side, in its middle.
+        like: Of the real type and device wanted.
+    """
+    edge_of_sample, edge_of_cell = (
+        torch.arange(n + 1, dtype=torch.float64, device=like.device) / n - 0.5 for n in (samples, cells)
+    )
+    edge_of_cell = edge_of_cell.clamp(-linear / 2, linear / 2)
+    low = torch.maximum(edge_of_sample[:-1, None], edge_of_cell[:-1])
+    high = torch.minimum(edge_of_sample[1:, None], edge_of_cell[1:])
+    return (samples * (high - low).clamp(min=0)).to(like.dtype)
+
+
+def averaged(modulation: Tensor, samples: int, cells: int, linear: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Light that is constant over cells, averaged over the samples of a field.
+
+    Args:
+        modulation: Complex factor of the cells, ``(K, H cells, W cells)``.
+        samples: Along each side of a pixel.
+        cells: Along each side of a pixel.
+        linear: Shares ``(y, x)`` of a pixel's sides that are active; the rest is left dark.
+
+    Returns:
+        Shape ``(K, H samples, W samples)``.
+    """
+    if linear == (1, 1) and samples % cells == 0:
+        n = samples // cells
+        return modulation if n == 1 else modulation.repeat_interleave(n, -2).repeat_interleave(n, -1)
+    masks, height, width = modulation.shape
+    y, x = (overlap(samples, cells, f, modulation.real).to(modulation.dtype) for f in linear)
+    of_pixels = modulation.reshape(masks, height // cells, cells, width // cells, cells)
+    fine = torch.einsum("khiwj,ai,bj->khawb", of_pixels, y, x)
+    return fine.reshape(masks, height // cells * samples, width // cells * samples)
+
+
 class FillFactor(Effect):
     r"""Gaps between the pixels: the active area is a rectangle in the middle of each pixel.
 
@@ -37,36 +77,40 @@ class FillFactor(Effect):
         if gaps not in get_args(Gaps):
             raise ValueError(f"gaps must be one of {', '.join(get_args(Gaps))}, got {gaps!r}.")
         linear = (math.sqrt(fill),) * 2 if isinstance(fill, int | float) and fill > 0 else fill
-        if not isinstance(linear, tuple) or len(linear) != 2 or not all(0 < f <= 1 for f in linear):
+        pair = isinstance(linear, tuple) and len(linear) == 2
+        if not pair or not all(isinstance(f, int | float) and 0 < f <= 1 for f in linear):
             shown = f"{fill:g}" if isinstance(fill, int | float) else fill
             raise ValueError(f"fill_factor must be in (0, 1], got {shown}. A 92 % panel is 0.92.")
         self.linear = linear
         self.area = float(fill) if isinstance(fill, int | float) else linear[0] * linear[1]
         self.gaps = gaps
 
-    def applied(self, modulation: Tensor, samples: int) -> Tensor:
+    def applied(self, modulation: Tensor, samples: int, cells: int = 1) -> Tensor:
         """Pixels with their gaps.
 
         Args:
-            modulation: Complex factor of the active area, ``(K, H samples, W samples)``.
-            samples: Along each side of a pixel.
+            modulation: Complex factor of the active area, ``(K, H cells, W cells)``.
+            samples: Of the result along each side of a pixel.
+            cells: Of ``modulation`` along each side of a pixel.
+
+        Returns:
+            Shape ``(K, H samples, W samples)``.
         """
         if self.area == 1:
-            return modulation
-        gap = 1.0 if self.gaps == "reflecting" else 0.0
-        if samples == 1:
-            return with_reflecting_gaps(modulation, self.area) if gap else self.area * modulation
-        covered_y, covered_x = (self._coverage(f, samples, modulation) for f in self.linear)
-        height, width = (n // samples for n in modulation.shape[-2:])
-        covered = covered_y.repeat(height)[:, None] * covered_x.repeat(width)[None, :]
-        return covered * modulation + (1 - covered) * gap
+            return averaged(modulation, samples, cells)
+        if samples == cells == 1:
+            dark = self.gaps == "absorbing"
+            return self.area * modulation if dark else with_reflecting_gaps(modulation, self.area)
+        return averaged(modulation, samples, cells, self.linear) + self.light_of_gaps(modulation, samples, cells)
 
-    @staticmethod
-    def _coverage(linear: float, samples: int, like: Tensor) -> Tensor:
-        """Share of each sample along one side of a pixel that is active."""
-        edges = torch.arange(samples + 1, dtype=torch.float64, device=like.device) / samples - 0.5
-        inside = edges.clamp(-linear / 2, linear / 2)
-        return (samples * (inside[1:] - inside[:-1])).to(like.real.dtype)
+    def light_of_gaps(self, like: Tensor, samples: int, cells: int) -> Tensor:
+        """What the gaps give to each sample: ``(H samples, W samples)`` for ``like`` of ``(K, H cells, W cells)``."""
+        y, x = (
+            overlap(samples, 1, f, like.real).sum(-1).repeat(n // cells)
+            for f, n in zip(self.linear, like.shape[-2:], strict=True)
+        )
+        active = y[:, None] * x[None, :]
+        return torch.zeros_like(active) if self.gaps == "absorbing" else 1 - active
 
     @property
     def strength(self) -> str:
@@ -101,19 +145,36 @@ class MirrorTilt(Effect):
     def applied(
         self, modulation: Tensor, samples: int, pitch: float, wavelength: float, linear: tuple[float, float]
     ) -> Tensor:
-        """Pixels with the ramp of their mirrors; for one sample a pixel, with its mean over the active area."""
+        """Light of the mirrors with their ramp, averaged over the samples of a field; the gaps are left dark.
+
+        Args:
+            modulation: Complex factor of the pixels, ``(K, H, W)``.
+            samples: Of the result along each side of a pixel.
+            pitch: Of the pixels [m].
+            wavelength: Of the light [m].
+            linear: Shares ``(y, x)`` of a pixel's sides that the mirror has.
+
+        Returns:
+            Shape ``(K, H samples, W samples)``.
+        """
         cycles = self.residue(pitch, wavelength)
-        if samples == 1:
-            return modulation * math.prod(_sinc(f * cycles) for f in linear)
-        x = (torch.arange(samples, dtype=torch.float64, device=modulation.device) + 0.5) / samples - 0.5
-        ramp = torch.polar(torch.full_like(x, _sinc(cycles / samples)), 2 * math.pi * cycles * x).to(modulation.dtype)
-        height, width = (n // samples for n in modulation.shape[-2:])
-        return modulation * ramp.repeat(height)[:, None] * ramp.repeat(width)[None, :]
+        ramps = (
+            self._ramp(cycles, samples, f, modulation).repeat(n)
+            for f, n in zip(linear, modulation.shape[-2:], strict=True)
+        )
+        ramp_y, ramp_x = ramps
+        fine = modulation.repeat_interleave(samples, -2).repeat_interleave(samples, -1)
+        return fine * ramp_y[:, None] * ramp_x[None, :]
+
+    @staticmethod
+    def _ramp(cycles: float, samples: int, linear: float, like: Tensor) -> Tensor:
+        """Mean over each sample along one side of exp(2 pi i cycles x) where the mirror is."""
+        edges = torch.arange(samples + 1, dtype=torch.float64, device=like.device) / samples - 0.5
+        edges = edges.clamp(-linear / 2, linear / 2)
+        width, middle = edges.diff(), (edges[1:] + edges[:-1]) / 2
+        mean = samples * width * torch.sinc(cycles * width)
+        return torch.polar(mean, 2 * math.pi * cycles * middle).to(like.dtype)
 
     @property
     def strength(self) -> str:
         return engineering(self.angle, "rad")
-
-
-def _sinc(x: float) -> float:
-    return math.sin(math.pi * x) / (math.pi * x) if x else 1.0

@@ -12,6 +12,7 @@ times the full well and the levels, and :math:`n` times the read noise and the r
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +42,9 @@ class Camera(nn.Module):
         exposure: Share of the full well that intensity 1 fills; may exceed 1.
         sensor: Numbers of one sensor pixel; ``None`` is an ideal camera: no noise, no saturation, no levels.
 
+    Light that is negative or not finite is refused on the CPU; on a GPU, where looking at it would wait for the device,
+    NaN comes out, and :meth:`sample` alone looks.
+
     Shape:
         - Input: field or intensity of shape ``(..., height, width)`` on any grid that covers the camera.
         - Output: signal in units of intensity 1, real, shape ``(..., *grid.shape)``.
@@ -56,10 +60,14 @@ class Camera(nn.Module):
         sensor: Sensor | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(binning, bool) or not isinstance(binning, Integral):
+            raise TypeError(f"binning must be a whole number of pixels, got {binning!r}.")
         if binning < 1:
             raise ValueError(f"binning must be at least 1, got {binning}.")
         if not 0 < exposure < float("inf"):
             raise ValueError(f"exposure must be positive, got {exposure:g} of the full well.")
+        if sensor is not None:
+            sensor.room()  # refuses a dark signal that fills the well, and one that nobody has timed
         self.pitch = to_si(pitch, "m", "pitch")
         self.grid = Grid(shape, round(self.pitch * binning, 15))
         self.binning = binning
@@ -77,7 +85,7 @@ class Camera(nn.Module):
         """Mean intensity over each pixel's area, shape ``(..., *grid.shape)``; part-covered samples count in part."""
         intensity = field.intensity
         rows, columns = self._integration(field.grid, intensity)
-        return rows @ intensity @ columns.mT
+        return _light(rows @ intensity @ columns.mT)
 
     def expected(self, field: Field | Intensity) -> Tensor:
         """Mean electrons of each output pixel before saturation [e-], dark signal and fixed patterns included."""
@@ -97,10 +105,9 @@ class Camera(nn.Module):
         """One exposure [DN]: :meth:`counts` with noise.
 
         Raises:
-            ValueError: The light holds NaN, or the camera is ideal.
+            ValueError: The light is negative or not finite, or the camera is ideal.
         """
-        if not torch.isfinite(field.intensity).all():
-            raise ValueError("light on a camera must be finite, got NaN or inf in it.")
+        _light(self.integrated(field), everywhere=True)
         return self.counts(field, generator)
 
     def auto_exposed(self, field: Field | Intensity, fraction: float = 0.8) -> Camera:
@@ -116,7 +123,9 @@ class Camera(nn.Module):
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1], got {fraction:g} of the full well.")
         pixels, sensor = self.binning**2, self.sensor
-        brightest = self.integrated(field).max().item() * self.white
+        light = _light(self.integrated(field), everywhere=True) * self.white
+        response, _ = self._patterns(light)
+        brightest = (light if response is None else light * response).max().item()
         if not brightest > 0:
             raise ValueError(f"an exposure needs light, got a brightest pixel of {brightest:g} e-.")
         grows = brightest + sensor.dark_current * (sensor.exposure_time or 0.0) * pixels
@@ -171,7 +180,8 @@ class Camera(nn.Module):
             generator = torch.Generator().manual_seed(self.sensor.pattern_seed)
             draws = torch.randn(2, *self.grid.shape, generator=generator, dtype=torch.float64).to(like)
             # A sum of n^2 pixels averages their responses and adds up their dark signals.
-            response = 1 + self.sensor.prnu / self.binning * draws[0] if self.sensor.prnu else None
+            # No draw may turn light into less than none: one in millions would, at the largest PRNU.
+            response = (1 + self.sensor.prnu / self.binning * draws[0]).clamp(min=0) if self.sensor.prnu else None
             dark = self.sensor.dsnu * self.binning * draws[1] if self.sensor.dsnu else None
             self._drawn = {key: (response, dark)}
         return self._drawn[key]
@@ -194,6 +204,19 @@ class Camera(nn.Module):
         if self.sensor is None:
             return f"{pixels}, ideal: no noise, no saturation, no levels"
         return f"{pixels}, exposure={self.exposure:g}, {self.sensor.noise_sources()}"
+
+
+def _light(intensity: Tensor, *, everywhere: bool = False) -> Tensor:
+    """``intensity``, refused where it is no light; on an accelerator only if ``everywhere``."""
+    if (everywhere or intensity.device.type == "cpu") and intensity.numel():
+        low, high = (extreme.item() for extreme in torch.aminmax(intensity.detach()))
+        # A convolution by FFT leaves darkness a little below zero; white is 1. Comparisons with NaN do not hold.
+        if not -1e-5 * max(high, 1.0) <= low <= high < float("inf"):
+            raise ValueError(
+                f"light on a camera must be finite and not negative, got {low:g} ... {high:g}. "
+                "Look at the images, the masks and the learning rate."
+            )
+    return intensity
 
 
 def overlap(pixels: int, pixel_pitch: float, samples: int, sample_pitch: float) -> Tensor:

@@ -11,6 +11,9 @@ from ..devices import CameraDevice, camera_device, require
 
 _NOT_NEGATIVE = ("read_noise", "dark_electrons", "dark_current", "offset", "prnu", "dsnu")
 
+LARGEST_PRNU = 0.2
+"""Above it, normally distributed responses are negative nearer than five standard deviations: no share of light."""
+
 
 @dataclass(frozen=True)
 class Sensor:
@@ -23,10 +26,10 @@ class Sensor:
         dark_electrons: Mean dark signal of one exposure [e-], besides that of the dark current.
         quantum_efficiency: Electrons a photon at the design wavelength; needed only where photons are counted.
         dark_current: Mean dark signal per time [e-/s].
-        exposure_time: Of one exposure [s]; needed by a dark current.
+        exposure_time: Of one exposure [s]; with a dark current, needed wherever an exposure is taken.
         gain: Electrons a count [e-/DN] (1 / K of EMVA 1288); the full well over the top level without it.
         offset: Black level [DN].
-        prnu: Standard deviation of the pixels' responses, relative.
+        prnu: Standard deviation of the pixels' responses, relative: 1 % is 0.01. At most :data:`LARGEST_PRNU`.
         dsnu: Standard deviation of the pixels' dark signals [e-].
         pattern_seed: Which sensor of its kind: seed of the two fixed patterns.
     """
@@ -58,8 +61,8 @@ class Sensor:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive, got {value:g}{_unit(name)}.")
-        if self.dark_current and self.exposure_time is None:
-            raise ValueError("a dark current needs the exposure_time [s], got none.")
+        if self.prnu > LARGEST_PRNU:
+            raise ValueError(f"prnu must be at most {LARGEST_PRNU:g}, got {self.prnu:g}. It is a ratio: 1 % is 0.01.")
         if self.offset >= 2**self.bit_depth - 1:
             raise ValueError(f"offset must be below the top level {2**self.bit_depth - 1} DN, got {self.offset:g} DN.")
 
@@ -69,7 +72,9 @@ class Sensor:
 
         Args:
             device: Preset or its name.
-            stated: Attributes of the sensor that the preset does not know, or that shall differ.
+            stated: Attributes of the sensor that the preset does not know, or that shall differ. A dark current that
+                the preset knows comes along, and with it the need to state ``exposure_time`` for an exposure;
+                ``dark_current=0`` leaves it out.
 
         Raises:
             ValueError: A number that a simulation needs is neither known nor stated; the message names it.
@@ -81,12 +86,10 @@ class Sensor:
         numbers = {
             name: require(device, name) for name in ("full_well", "read_noise", "bit_depth") if name not in stated
         }
-        for name, theirs in (("quantum_efficiency", "quantum_efficiency"), ("gain", "conversion_gain")):
-            value = getattr(device, theirs)
+        for name in ("quantum_efficiency", "conversion_gain", "dark_current"):
+            value = getattr(device, name)
             if value is not None:
-                numbers[name] = value.value
-        if device.dark_current is not None and "exposure_time" in stated:
-            numbers["dark_current"] = device.dark_current.value
+                numbers["gain" if name == "conversion_gain" else name] = value.value
         numbers = {**numbers, **stated}
         return cls(**{**numbers, "bit_depth": int(numbers["bit_depth"])})
 
@@ -97,31 +100,67 @@ class Sensor:
 
     @property
     def mean_dark(self) -> float:
-        """Mean dark signal of one exposure [e-]."""
+        """Mean dark signal of one exposure [e-].
+
+        Raises:
+            ValueError: There is a dark current, and nobody has said for how long.
+        """
+        if self.dark_current and self.exposure_time is None:
+            raise ValueError(
+                f"a dark current of {self.dark_current:g} e-/s needs the exposure_time [s], got none. "
+                "State exposure_time=..., or dark_current=0 to leave it out."
+            )
         return self.dark_electrons + self.dark_current * (self.exposure_time or 0.0)
 
     def snr(self, electrons: float) -> float:
         r"""Signal to noise ratio of a mean signal [e-] below saturation (EMVA 1288, eq. 21).
 
         .. math:: \frac{\mu_e}{\sqrt{\sigma_d^2 + \mu_d + g^2 / 12 + \mu_e}}
+
+        Raises:
+            ValueError: A negative signal, or one that does not fit into the full well above the dark signal.
         """
-        noise = self.read_noise**2 + self.mean_dark + self.electrons_per_count**2 / 12 + electrons
-        return electrons / math.sqrt(noise)
+        room = self.room()
+        if not 0 <= electrons <= room * (1 + 1e-12):
+            raise ValueError(
+                f"electrons must be in 0 ... {room:g} e-, what the dark signal leaves of the full well, "
+                f"got {electrons:g} e-. Expose for a shorter time."
+            )
+        return self._snr(electrons)
 
     def electrons_for(self, snr: float) -> float:
         """Mean signal [e-] that a signal to noise ratio needs: the inverse of :meth:`snr`.
 
         Raises:
-            ValueError: The full well does not hold it.
+            ValueError: The full well does not hold it beside the dark signal.
         """
+        check_snr(snr)
         dark = self.read_noise**2 + self.mean_dark + self.electrons_per_count**2 / 12
-        electrons = (snr**2 + math.sqrt(snr**4 + 4 * snr**2 * dark)) / 2
-        if electrons > self.full_well:
+        electrons, room = (snr**2 + math.sqrt(snr**4 + 4 * snr**2 * dark)) / 2, self.room()
+        if electrons > room:
             raise ValueError(
-                f"snr must be at most {self.snr(self.full_well):.4g} with a full well of {self.full_well:g} e-, "
-                f"got {snr:g}. Bin pixels or average exposures."
+                f"snr must be at most {self._snr(room):.4g} with a full well of {self.full_well:g} e- and "
+                f"{self.mean_dark:g} e- of dark signal, got {snr:g}. Bin pixels or average exposures."
             )
         return electrons
+
+    def room(self) -> float:
+        """Electrons that the mean dark signal leaves of the full well [e-].
+
+        Raises:
+            ValueError: It leaves none.
+        """
+        room = self.full_well - self.mean_dark
+        if room <= 0:
+            raise ValueError(
+                f"the dark signal must leave room, got {self.mean_dark:g} e- of {self.full_well:g} e-. "
+                "Expose for a shorter time."
+            )
+        return room
+
+    def _snr(self, electrons: float) -> float:
+        noise = self.read_noise**2 + self.mean_dark + self.electrons_per_count**2 / 12 + electrons
+        return electrons / math.sqrt(noise) if electrons else 0.0
 
     def noise_sources(self) -> str:
         """What is on, with its strength."""
@@ -130,8 +169,12 @@ class Sensor:
             f"shot noise, read noise {self.read_noise:g} e-",
             f"{self.bit_depth} bits of {self.electrons_per_count:.4g} e-/DN",
         ]
-        named = (("dark signal", self.mean_dark, "e-"), ("offset", self.offset, "DN"), ("DSNU", self.dsnu, "e-"))
+        timed = not self.dark_current or self.exposure_time is not None
+        dark = self.mean_dark if timed else self.dark_electrons
+        named = (("dark signal", dark, "e-"), ("offset", self.offset, "DN"), ("DSNU", self.dsnu, "e-"))
         parts += [f"{name} {value:g} {unit}" for name, value, unit in named if value]
+        if not timed:
+            parts.append(f"dark current {self.dark_current:g} e-/s")
         if self.prnu:
             parts.append(f"PRNU {100 * self.prnu:g} %")
         if self.quantum_efficiency is not None:
@@ -142,6 +185,12 @@ class Sensor:
 def photons(power: float, wavelength: float, time: float) -> float:
     r"""Photons of a power [W] of light of a wavelength [m] in a time [s]: :math:`P t \lambda / (h c)`."""
     return power * time * wavelength / (h * c)
+
+
+def check_snr(snr: float) -> None:
+    """Refuse a signal to noise ratio that is no positive number."""
+    if not 0 < snr < 1e9:  # whose fourth power is a number, too
+        raise ValueError(f"snr must be positive and below 1e9, got {snr:g}. 20 is a deviation of 5 % of the signal.")
 
 
 def _unit(name: str) -> str:

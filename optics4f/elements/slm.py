@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 AS_THE_DEVICE = object()
 """Default of a number that the device's preset gives, where a device is named."""
 
+FILLED = FillFactor(1.0)
+"""A pixel without gaps."""
+
 
 class Modulator(nn.Module):
     """What phase and amplitude SLMs share: K masks of pixels, and the effects of the device in the order they act.
@@ -56,7 +60,7 @@ class Modulator(nn.Module):
         masks: Number K of masks shown one after the other.
         bit_depth: Bits per pixel, short for a ``Quantization``; ``None`` leaves the value continuous. 8 without device.
         fill_factor: Active fraction of the pixel area, in ``(0, 1]``, short for a ``FillFactor`` whose gaps reflect
-            unmodulated light. 1 without device.
+            unmodulated light; 1 adds none. 1 without device.
         samples_per_pixel: Field samples along each side of a pixel.
         wavelength: Design wavelength [m], checked against the device's range; a tilted mirror needs it.
         dtype: Real type of the masks.
@@ -67,7 +71,7 @@ class Modulator(nn.Module):
 
     Raises:
         ValueError: A value out of its range, a LUT without one entry a level, a wavelength that the device is not for;
-            a number that is needed and that the device's preset does not know.
+            a number that is needed and that the device's preset does not know; two numbers for one thing.
     """
 
     kinds: tuple[str, ...] = ()
@@ -88,12 +92,17 @@ class Modulator(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("masks", masks), ("samples_per_pixel", samples_per_pixel)):
-            if value < 1:
+            if not value >= 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+            if value != int(value):
+                raise ValueError(f"{name} must be a whole number, got {value:g}.")
         self.device = slm_device(device) if isinstance(device, str) else device
         self.wavelength = None if wavelength is None else to_si(wavelength, "m", "wavelength")
+        if self.wavelength is not None and not 0 < self.wavelength < math.inf:
+            raise ValueError(f"wavelength must be positive and finite, got {engineering(self.wavelength, 'm')}.")
+        effects = tuple(effects)
         found = {type(effect): effect for effect in effects}
-        if len(found) != len(tuple(effects)):
+        if len(found) != len(effects):
             raise ValueError("effects must hold at most one of each kind.")
         if unknown := [type(effect).__name__ for effect in effects if type(effect) not in ORDER]:
             raise ValueError(f"effects must be of {', '.join(kind.__name__ for kind in ORDER)}, got {unknown}.")
@@ -120,12 +129,22 @@ class Modulator(nn.Module):
             )
         if bit_depth is AS_THE_DEVICE:
             bit_depth = 8 if device is None or Quantization in found else int(require(device, "bit_depth"))
+        elif Quantization in found and bit_depth != found[Quantization].bit_depth:
+            raise ValueError(
+                f"bit_depth must be that of the Quantization among the effects, {found[Quantization].bit_depth}, "
+                f"got {bit_depth}. State one of them."
+            )
         if Quantization not in found and bit_depth is not None:
             found[Quantization] = Quantization(bit_depth)
         if fill_factor is AS_THE_DEVICE:
             fill_factor = 1.0 if device is None or FillFactor in found else require(device, "fill_factor")
-        if FillFactor not in found and fill_factor != 1:
-            found[FillFactor] = FillFactor(fill_factor)
+        if fill_factor != 1:
+            stated = FillFactor(fill_factor)
+            if not math.isclose(found.setdefault(FillFactor, stated).area, stated.area):
+                raise ValueError(
+                    f"fill_factor must be that of the FillFactor among the effects, {found[FillFactor].area:g}, "
+                    f"got {stated.area:g}. State one of them."
+                )
 
     @classmethod
     def ideal(cls, grid: Grid, **options: object) -> Self:
@@ -204,11 +223,18 @@ class Modulator(nn.Module):
             wavelength_ratio: Design wavelength over that of the light; a phase SLM's delay is a path, and its phase
                 in [0, 2 pi) grows by this ratio.
             frame: Which state of the exposure, below :attr:`frames`.
+
+        Raises:
+            ValueError: The ratio is not positive and finite.
         """
 
     @abstractmethod
     def levels(self) -> Tensor:
-        """Integer levels the device shows, shape ``(masks, *grid.shape)``."""
+        """Integer levels for the device, shape ``(masks, *grid.shape)``: the nearest, which ``eval()`` shows.
+
+        While training, a straight-through quantization shows them too; a soft one lies between levels, and a drawn one
+        may show the other neighbour.
+        """
 
     @abstractmethod
     def load_levels(self, levels: Tensor) -> None:
@@ -219,16 +245,10 @@ class Modulator(nn.Module):
             raise ValueError(f"field must be sampled on the SLM's grid of {self.samples}, got {field.grid}.")
         return replace(field, data=field.data * self.modulation())
 
-    def _with_gaps(self, modulation: Tensor, samples: int) -> Tensor:
-        """Fine samples averaged to those of the field, then the gaps between the pixels."""
-        s = self.samples_per_pixel
-        if samples < s:
-            modulation = modulation.repeat_interleave(s, -2).repeat_interleave(s, -1)
-        elif samples > s:
-            n, (masks, height, width) = samples // s, modulation.shape
-            modulation = modulation.reshape(masks, height // n, n, width // n, n).mean((2, 4))
-        fill = self.effect(FillFactor)
-        return modulation if fill is None else fill.applied(modulation, s)
+    def _with_gaps(self, modulation: Tensor, cells: int) -> Tensor:
+        """Cells of the pixels averaged to the samples of the field, and the gaps between the pixels."""
+        fill = self.effect(FillFactor) or FILLED
+        return fill.applied(modulation, self.samples_per_pixel, cells)
 
     # --- values ---
 
@@ -272,6 +292,11 @@ def _refuse_not_finite(values: Tensor) -> None:
         raise ValueError("a mask must be finite, got NaN or inf in it.")
 
 
+def _refuse_ratio(ratio: float) -> None:
+    if not 0 < ratio < math.inf:
+        raise ValueError(f"wavelength_ratio must be positive and finite, got {ratio:g}.")
+
+
 class SLM(Modulator):
     r"""A phase-only spatial light modulator with one trainable phase per pixel.
 
@@ -288,6 +313,8 @@ class SLM(Modulator):
         for name in ("mirror_tilt",):
             if name in self.effects:
                 raise ValueError(f"{name} is an effect of a DMD, got it for a phase SLM. Use AmplitudeSLM.")
+        if "lut" in self.effects and "phase_range" in self.effects:
+            raise ValueError("phase_range must be left out beside a lut, got both. The table states the phases it has.")
         self._believed_and_actual()  # refuses a table that does not fit
 
     def _take_from_device(
@@ -339,6 +366,7 @@ class SLM(Modulator):
         return phase, amplitude if self.effect(LUT) is not None else None
 
     def modulation(self, wavelength_ratio: float = 1.0, frame: int = 0) -> Tensor:
+        _refuse_ratio(wavelength_ratio)
         phase, amplitude = self._shown()
         uneven, flicker, crosstalk = (self.effect(kind) for kind in (NonUniformity, Flicker, Crosstalk))
         flatness, coupling = self.effect(Flatness), self.effect(AmplitudeCoupling)
@@ -354,9 +382,8 @@ class SLM(Modulator):
             phase = flicker.state(phase, frame)
         samples = 1
         if crosstalk is not None:
-            s = self.samples_per_pixel
-            samples = s * -(-crosstalk.oversampling // s)
-            phase = crosstalk.smeared(phase, samples)
+            samples = crosstalk.CELLS
+            phase = crosstalk.smeared(phase)
         if wavelength_ratio != 1:
             phase = phase * wavelength_ratio
         if flatness is not None:
@@ -364,8 +391,9 @@ class SLM(Modulator):
         modulation = phase_modulation(phase)
         if amplitude is not None:
             modulation = modulation * _fine(amplitude, samples)
-        if flicker is not None and flicker.mean_field != 1:
-            modulation = modulation * flicker.mean_field
+        if flicker is not None and flicker.frames == 0:
+            left = None if crosstalk is None else crosstalk.noise_share(self.grid.shape, phase)
+            modulation = modulation * flicker.mean_field(wavelength_ratio, left)
         return self._with_gaps(modulation, samples)
 
     def pixel_modulation(self) -> Tensor:
@@ -413,6 +441,7 @@ class AmplitudeSLM(Modulator):
             raise ValueError('mirror_tilt needs the wavelength: give the SLM wavelength="532 nm" or such.')
 
     def modulation(self, wavelength_ratio: float = 1.0, frame: int = 0) -> Tensor:
+        _refuse_ratio(wavelength_ratio)
         quantization = self.effect(Quantization)
         clipped = self.values + (self.values.clamp(0, 1) - self.values).detach()
         if quantization is None:
@@ -429,7 +458,7 @@ class AmplitudeSLM(Modulator):
                 amplitude = rounded + (self.values - self.values.detach())
             else:
                 below = (clipped.detach() * steps).floor().clamp(max=steps - 1)
-                amplitude = (below + quantization.share((clipped * steps - below).clamp(0, 1))) / steps
+                amplitude = (below + quantization.share((clipped * steps - below).clamp(0, 1), self.values)) / steps
         uneven, flatness, tilt = (self.effect(kind) for kind in (NonUniformity, Flatness, MirrorTilt))
         if uneven is not None:
             amplitude = amplitude * (1 + uneven.map(self.grid, amplitude))
@@ -440,10 +469,9 @@ class AmplitudeSLM(Modulator):
         if tilt is None:
             return self._with_gaps(modulation, 1)
         s, fill = self.samples_per_pixel, self.effect(FillFactor)
-        modulation = modulation.repeat_interleave(s, -2).repeat_interleave(s, -1)
         linear = (1.0, 1.0) if fill is None else fill.linear
-        modulation = tilt.applied(modulation, s, self.grid.pitch, self.wavelength / wavelength_ratio, linear)
-        return modulation if fill is None else fill.applied(modulation, s)
+        tilted = tilt.applied(modulation, s, self.grid.pitch, self.wavelength / wavelength_ratio, linear)
+        return tilted if fill is None else tilted + fill.light_of_gaps(modulation, s, 1)
 
     def levels(self) -> Tensor:
         return amplitude_to_levels(self._finite(), self._required_bits())

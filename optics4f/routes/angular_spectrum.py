@@ -18,7 +18,7 @@ from ..propagation import angular_spectrum_transfer_function, apply_transfer_fun
 from ..propagation_method import computation_window
 from ..sampling import ROOM, SamplingError, SamplingReport
 from ..units import engineering
-from .adjoint import Chain, Matrices, Propagation, through_masks
+from .adjoint import Chain, Matrices, Propagation, Stages
 from .conditions import Reach, plane_checks, propagation_checks
 from .geometry import Geometry, Pair
 from .route import Route, trains
@@ -87,14 +87,19 @@ class AngularSpectrumRoute(Route):
         return planes
 
     def image_field(self, source: Field, masks: Tensor | None = None) -> Field:
-        bench, place, wavelength = self.bench, Geometry.of(self.bench), source.wavelength
+        masks = self.mask_factors(source.wavelength) if masks is None else masks
+        stages = self._stages(source.grid, source.wavelength, phases=not masks.is_complex())
+        if stages is not None:
+            return self._seen(source.data, masks, stages, source.wavelength)
+        data = self._read(self.planes(source, masks)["image"].data, source.wavelength)
+        return Field(data, self.bench.image, source.wavelength)
+
+    def _stages(self, source: Grid, wavelength: float, *, phases: bool) -> Stages | None:
+        bench, place = self.bench, Geometry.of(self.bench)
         fixed = not any(map(trains, (bench.slm_position, bench.camera_position, bench.lens1, bench.lens2)))
         if self.plain_autograd or not fixed or place.slm_turns or place.camera_turns:
-            data = self._read(self.planes(source, masks)["image"].data, wavelength)
-        else:
-            masks = self.mask_factors(wavelength) if masks is None else masks
-            data = through_masks(source.data, masks, *self._operators(wavelength, source.data.dtype))
-        return Field(data, bench.image, wavelength)
+            return None
+        return Stages(*self._operators(wavelength, self._dtype), self._slm_factor(wavelength) if phases else None)
 
     def _operators(self, wavelength: float, dtype: torch.dtype) -> tuple[Chain, Chain]:
         """What lies before the masks and what behind, where nothing turns or trains."""

@@ -15,7 +15,7 @@ from ..fourier import zoomed_fourier
 from ..grid import Grid
 from ..modulation import phase_modulation
 from ..sampling import SamplingReport
-from .adjoint import Matrices, Operator, Transform, through_masks
+from .adjoint import Matrices, Stages, Transform
 from .conditions import lens_checks, plane_checks
 from .geometry import Geometry, collins_matrix, extended, refuse_lens_aberrations, turned_middle
 from .route import Route, trains
@@ -55,11 +55,10 @@ class FourierLensRoute(Route):
         bench, wavelength = self.bench, source.wavelength
         place = Geometry.of(bench)
         masks = self.mask_factors(wavelength) if masks is None else masks
+        stages = self._stages(source.grid, wavelength, phases=not masks.is_complex())
+        if stages is not None:
+            return self._seen(source.data, masks, stages, wavelength)
         turned = place.slm_turns or place.camera_turns
-        if not (turned or self.plain_autograd or trains(bench.slm_position) or trains(bench.camera_position)):
-            front, back, between = self._operators(source)
-            masks = masks if between is None else masks * between
-            return Field(through_masks(source.data, masks, front, back), bench.image, wavelength)
         modulated = self.fourier_field(source).data * masks
         # In the SLM's own frame the axis and the camera are displaced; turned back at the end.
         data = zoomed_fourier(
@@ -91,24 +90,28 @@ class FourierLensRoute(Route):
 
         return self._constant(f"stage 2 {image}", wavelength, build, bench.slm_position, bench.camera_position)
 
-    def _operators(self, source: Field) -> tuple[Operator, Operator, Tensor | None]:
-        """Both stages as linear operators, and a factor between them for the masks where there is one."""
-        bench, wavelength = self.bench, source.wavelength
+    def _stages(self, source: Grid, wavelength: float, *, phases: bool) -> Stages | None:
+        bench, place = self.bench, Geometry.of(self.bench)
+        turned = place.slm_turns or place.camera_turns
+        if turned or self.plain_autograd or trains(bench.slm_position) or trains(bench.camera_position):
+            return None
 
-        def build() -> tuple[Operator, Operator, Tensor | None]:
-            place, planes = Geometry.of(bench), (source.grid, bench.slm.samples, bench.image)
+        def build() -> Stages:
+            planes = (source, bench.slm.samples, bench.image)
             if not place.displaced:
                 lengths = (bench.lens1.focal_length, bench.lens2.focal_length)
-                stages = [
+                pair = [
                     matched_transform(before, behind, wavelength, f, self._device)
                     for before, behind, f in zip(planes, planes[1:], lengths, strict=False)
                 ]
-                if None not in stages:
-                    return joined(*stages, self._dtype)
-            first = self._first_stage(wavelength, source.grid, bench.slm.samples)
-            return Matrices(*first), Matrices(*self._second_stage(wavelength, bench.image)), None
+                if None not in pair:
+                    return joined(*pair, self._slm_factor(wavelength) if phases else None, self._dtype)
+            first = self._first_stage(wavelength, source, bench.slm.samples)
+            second = self._second_stage(wavelength, bench.image)
+            return Stages(Matrices(*first), Matrices(*second), self._slm_factor(wavelength) if phases else None)
 
-        return self._constant(f"operators {source.grid}", wavelength, build, bench.slm_position, bench.camera_position)
+        parts = (bench.slm_position, bench.camera_position, bench.pupil)
+        return self._constant(f"stages {source} {phases}", wavelength, build, *parts)
 
     @property
     def _like(self) -> Tensor:
@@ -147,11 +150,43 @@ def matched_transform(
     return Transform((n, n), before.shape, behind.shape, *factors)
 
 
-def joined(first: Transform, second: Transform, dtype: torch.dtype) -> tuple[Transform, Transform, Tensor]:
-    """Two transforms whose factors in the plane between them are taken out, as one factor for the masks."""
-    between = (first.behind * second.before).to(dtype)
-    first = replace(first, before=first.before.to(dtype), behind=None)
-    return first, replace(second, before=None, behind=second.behind.to(dtype)), between
+def joined(first: Transform, second: Transform, factor: Tensor | None, dtype: torch.dtype) -> Stages:
+    """Two transforms with the factors in the plane between them, and ``factor``, taken out.
+
+    The second may start at another frequency: its factor before is another wave then, and with the right one nothing
+    is left between the two.
+    """
+    second = _restarted(first, second)
+    between = first.behind * second.before
+    constant, size = between.flatten()[0], second.behind.abs().amax()
+    if (between - constant).abs().max() < 1e-9 * constant.abs():
+        between = None
+    else:
+        constant = torch.ones_like(constant)
+    if factor is not None:
+        between = factor if between is None else between * factor
+    return Stages(
+        replace(first, before=(first.before * constant * size).to(dtype), behind=None),
+        replace(second, before=None, behind=None),
+        None if between is None else between.to(dtype),
+        (second.behind / size).to(dtype),
+    )
+
+
+def _restarted(first: Transform, second: Transform) -> Transform:
+    """The second transform, its first frequency chosen to undo the wave that the first one leaves, where it can."""
+    starts, waves = [], []
+    left = first.behind * second.before
+    for axis, n in enumerate(second.length):
+        one, *others = left.movedim(axis, -1)[0][:2]
+        turn = torch.angle(others[0] / one).item() * n / (2 * math.pi) if others else 0.0
+        start = round(-turn) % n
+        if abs(turn - round(turn)) > 1e-6 or start + second.outputs[axis] > n:
+            return second
+        starts.append(start)
+        samples = torch.arange(second.inputs[axis], dtype=torch.float64, device=left.device)
+        waves.append(phase_modulation(2 * math.pi / n * start * samples))
+    return replace(second, first=tuple(starts), before=second.before * waves[0][:, None] * waves[1][None, :])
 
 
 def lens_matrices(

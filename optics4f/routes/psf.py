@@ -8,12 +8,13 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ..field import Field, Intensity, intensity
+from ..field import Field, Intensity, SeenField, intensity
 from ..fourf import FourF
 from ..fourier import fourier_matrix, zoomed_fourier
 from ..light import Mode
 from ..modulation import phase_modulation
 from ..sampling import SamplingError, SamplingReport
+from .adjoint import Matrices, Stages, large_empty, squares_into, through_masks
 from .conditions import lens_checks, plane_checks
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
 from .route import Route
@@ -78,7 +79,7 @@ class PSFRoute(Route):
         bench, light = self.bench, self.bench.illumination
         total: Tensor | float = 0.0
         for mode in light.modes():
-            masks, (terms_y, terms_x) = self.mask_factors(mode.wavelength), self._block_terms(mode)
+            masks, (terms_y, terms_x) = self.mask_factors(mode.wavelength), self.block_terms(mode)
             if light.self_luminous:
                 sources = [(y, x) for y in terms_y.unbind(1) for x in terms_x.unbind(1)]
             else:
@@ -108,8 +109,17 @@ class PSFRoute(Route):
         objects, corner = self._spread(objects)
         spectra = torch.fft.fft2(objects, s=self.length)
         kernels = torch.fft.fft2(self.point_spread_functions(mode, masks), s=self.length)
-        data = _Filter.apply(spectra, kernels, corner, self.bench.image.shape)
-        return Field(data, self.bench.image, mode.wavelength)
+        if self.plain_autograd:
+            (height, width), filtered = self.bench.image.shape, torch.fft.ifft2(spectra * kernels)
+            data = filtered[..., corner[0] : corner[0] + height, corner[1] : corner[1] + width]
+            return Field(data, self.bench.image, mode.wavelength)
+        seen, *fields = _Filter.apply(spectra, kernels, corner, self.bench.image.shape)
+
+        def field() -> Tensor:
+            with torch.set_grad_enabled(seen.requires_grad):
+                return torch.stack(fields)
+
+        return SeenField(field, self.bench.image, mode.wavelength, intensity=seen)
 
     def self_luminous_intensity(self, images: Tensor, mode: Mode, masks: Tensor) -> Tensor:
         objects, corner = self._spread(intensity(self.bench.illumination.encode(images)))
@@ -122,20 +132,47 @@ class PSFRoute(Route):
         """Intensity PSF of a logical pixel whose samples radiate by themselves, shape ``(masks, *window)``."""
         mode = Mode(self.bench.wavelength) if mode is None else mode
         masks = self.mask_factors(mode.wavelength) if masks is None else masks
-        terms_y, terms_x = self._block_terms(mode)
+        block = self.bench.illumination.block
+        if block > 1 and self.stride % block == 0:
+            return self._box_sum(intensity(self._psf_of_a_sample(mode, masks)), self.stride // block)
+        terms_y, terms_x = self.block_terms(mode)
         total: Tensor | float = 0.0
         for rows in terms_y.unbind(1):
             for columns in terms_x.unbind(1):
                 total = total + intensity(self._psf(mode, masks, rows, columns))
         return total
 
+    def _box_sum(self, values: Tensor, step: int) -> Tensor:
+        """Sum over the samples of a logical pixel, which are imaged ``step`` image samples apart."""
+        block = self.bench.illumination.block
+        for axis, n in ((-2, self.window[0]), (-1, self.window[1])):
+            values = sum(values.narrow(axis, k * step, n) for k in range(block))
+        return values
+
+    def _psf_of_a_sample(self, mode: Mode, masks: Tensor) -> Tensor:
+        """PSF of one sample of the object over all differences of positions, ``(masks, *window + block - 1 steps)``."""
+        extra = (self.bench.illumination.block - 1) * (self.stride // self.bench.illumination.block)
+        return -zoomed_fourier(masks, *self._window_matrices(mode, extra))
+
     def _psf(self, mode: Mode, masks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """PSFs of a source with these factors along y and x in the Fourier plane."""
         matrix_y, matrix_x = self._window_matrices(mode)
-        return -zoomed_fourier(masks, matrix_y * rows, matrix_x * columns)
+        if self.plain_autograd or any(t.requires_grad for t in (matrix_y, matrix_x, rows, columns)):
+            return -zoomed_fourier(masks, matrix_y * rows, matrix_x * columns)
+        between = None if masks.is_complex() else self._slm_factor(mode.wavelength)
+        stages = Stages(Matrices(rows[:, None], columns[:, None]), Matrices(-matrix_y, matrix_x), between)
+        _, field = through_masks(rows.new_ones(1, 1, 1, 1), masks, stages)
+        return field()[0]
 
-    def _window_matrices(self, mode: Mode) -> tuple[Tensor, Tensor]:
-        """Transforms from the SLM's samples to the differences of positions, along y and x."""
+    def _takes_phases(self, wavelength: float) -> bool:
+        return not self.plain_autograd
+
+    def _window_matrices(self, mode: Mode, extra: int = 0) -> tuple[Tensor, Tensor]:
+        """Transforms from the SLM's samples to the differences of positions, along y and x.
+
+        Differences are those of the logical pixels' middles; ``extra`` more of them reach from its first to its last
+        sample.
+        """
         bench, place = self.bench, Geometry.of(self.bench)
 
         def build() -> tuple[Tensor, ...]:
@@ -145,10 +182,11 @@ class PSFRoute(Route):
             for axis, n in enumerate(self.window):
                 logical = bench.illumination.logical_positions()[axis][0].to(self._device)
                 first = bench.image.coordinates(self._device)[axis].flatten()[0] + place.camera_shift[axis]
-                differences = torch.arange(n, dtype=torch.float64, device=self._device) * bench.image.pitch
+                steps = torch.arange(n + extra, dtype=torch.float64, device=self._device) - extra / 2
+                differences = steps * bench.image.pitch
                 matrix = collins_matrix(
                     differences + first + self.stretch * logical,
-                    self._slm_positions(axis),
+                    self.slm_positions(axis),
                     mode.wavelength,
                     bench.lens2.focal_length,
                     0.0,
@@ -157,9 +195,9 @@ class PSFRoute(Route):
                 matrices.append((weight * matrix).to(self._dtype))
             return tuple(matrices)
 
-        return self._constant("window", mode.wavelength, build, bench.slm_position, bench.camera_position)
+        return self._constant(f"window {extra}", mode.wavelength, build, bench.slm_position, bench.camera_position)
 
-    def _block_terms(self, mode: Mode) -> tuple[Tensor, Tensor]:
+    def block_terms(self, mode: Mode) -> tuple[Tensor, Tensor]:
         """What each sample inside a logical pixel adds in the Fourier plane, ``(SLM samples, block)`` along y and x."""
         bench = self.bench
         light = bench.illumination
@@ -169,7 +207,7 @@ class PSFRoute(Route):
             inside = torch.arange(light.block, dtype=torch.float64, device=self._device) - (light.block - 1) / 2
             return tuple(
                 fourier_matrix(
-                    self._slm_positions(axis) - scale * mode.frequency[axis], inside * light.grid.pitch, scale
+                    self.slm_positions(axis) - scale * mode.frequency[axis], inside * light.grid.pitch, scale
                 ).to(self._dtype)
                 for axis in (0, 1)
             )
@@ -178,9 +216,9 @@ class PSFRoute(Route):
 
     def _block(self, mode: Mode) -> tuple[Tensor, Tensor]:
         """The square logical pixel in the Fourier plane, along y and x."""
-        return tuple(terms.sum(1) for terms in self._block_terms(mode))
+        return tuple(terms.sum(1) for terms in self.block_terms(mode))
 
-    def _slm_positions(self, axis: int) -> Tensor:
+    def slm_positions(self, axis: int) -> Tensor:
         """Laboratory positions of the SLM's samples along one axis [m]."""
         position = self.bench.slm.samples.coordinates(self._device)[axis].flatten()
         return position + Geometry.of(self.bench).slm_shift[axis]
@@ -226,9 +264,10 @@ def _refuse_displacements(bench: FourF) -> None:
 
 
 class _Filter(torch.autograd.Function):
-    """``ifft2(spectra * kernels)`` and a window of it, one kernel at a time, with its adjoint.
+    """``ifft2(spectra * kernels)`` and a window of it, one image and kernel at a time, with its adjoint.
 
-    Autograd on the batched expression would keep a padded field per image and mask; here only the two factors are kept.
+    Autograd on the batched expression would keep a padded field per image and mask; here only the two factors are
+    kept, and the window; what is padded stays in the cache.
     """
 
     @staticmethod
@@ -238,32 +277,50 @@ class _Filter(torch.autograd.Function):
         kernels: Tensor,
         corner: tuple[int, int],
         shape: tuple[int, int],
-    ) -> Tensor:
-        """``spectra (B, 1, h, w)``, ``kernels (K, h, w)`` -> window ``(B, K, *shape)`` that starts at ``corner``."""
-        ctx.save_for_backward(spectra, kernels)
-        ctx.window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
-        data = spectra.new_empty(len(spectra), len(kernels), *shape)
-        product = torch.empty_like(spectra[:, 0])
-        for k, kernel in enumerate(kernels):
-            torch.mul(spectra[:, 0], kernel, out=product)
-            data[:, k] = torch.fft.ifft2(product)[ctx.window]
-        return data
+    ) -> tuple[Tensor, ...]:
+        """``spectra (B, 1, h, w)``, ``kernels (K, h, w)`` -> intensity in a window, and the fields there by image.
+
+        The window has shape ``(B, K, *shape)`` and starts at ``corner``.
+        """
+        window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
+        data = [spectra.new_empty(len(kernels), *shape) for _ in spectra]  # in pieces that the process keeps
+        seen = large_empty((len(data), *data[0].shape), spectra)
+        for spectrum, fields, squares in zip(spectra[:, 0], data, seen, strict=True):
+            for kernel, field, square in zip(kernels, fields, squares, strict=True):
+                field.copy_(torch.fft.ifft2(spectrum * kernel)[window])
+                squares_into(field, square)
+        ctx.window = window
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(spectra, kernels, *data)
+        return seen, *data
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, grad_seen: Tensor | None, *grad_data: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         """Adjoint: pad, transform forward, correlate."""
-        spectra, kernels = ctx.saved_tensors
+        if grad_seen is None and all(grad is None for grad in grad_data):
+            return None, None, None, None
+        spectra, kernels, *data = ctx.saved_tensors
         to_spectra, to_kernels = ctx.needs_input_grad[:2]
         samples = kernels.shape[-2] * kernels.shape[-1]  # ifft2 carries 1/samples, and so does its adjoint
         grad_spectra = torch.zeros_like(spectra) if to_spectra else None
-        grad_kernels = torch.empty_like(kernels) if to_kernels else None
-        padded = torch.zeros_like(spectra[:, 0])
-        for k, kernel in enumerate(kernels):
-            padded[ctx.window] = grad[:, k]
-            back = torch.fft.fft2(padded)
-            if to_kernels:
-                grad_kernels[k] = torch.linalg.vecdot(spectra[:, 0], back, dim=0) / samples
-            if to_spectra:
-                grad_spectra[:, 0] += kernel.conj() * back / samples
+        grad_kernels = torch.zeros_like(kernels) if to_kernels else None
+        padded = torch.zeros_like(kernels[0])
+        window = padded[ctx.window]
+        for b, spectrum in enumerate(spectra[:, 0]):
+            conjugate = spectrum.conj_physical() / samples
+            for k, kernel in enumerate(kernels):
+                window.zero_()
+                if grad_seen is not None:
+                    weight = grad_seen[b, k].to(spectra.dtype)
+                    torch.mul(data[b][k], weight.add_(weight), out=window)
+                if grad_data[b] is not None:
+                    window.add_(grad_data[b][k])
+                back = torch.fft.fft2(padded)
+                if to_kernels:
+                    grad_kernels[k].addcmul_(back, conjugate)
+                if to_spectra:
+                    grad_spectra[b, 0].addcmul_(back, kernel.conj(), value=1 / samples)
         return grad_spectra, grad_kernels, None, None

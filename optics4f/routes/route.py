@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..field import Field, Intensity, intensity
+from ..field import Field, Intensity, SeenField, intensity
 from ..fourf import FourF
+from ..grid import Grid
 from ..light import Mode
 from ..sampling import SamplingReport
+from .adjoint import Stages, through_masks
 from .conditions import plane_checks
 from .geometry import Geometry, slm_factor
 
@@ -64,8 +66,36 @@ class Route(nn.Module):
         """
 
     def mode_field(self, images: Tensor, mode: Mode, masks: Tensor) -> Field:
-        """Field at the image plane of one coherent mode of the light."""
-        return self.image_field(self.bench.illumination(images, mode), masks)
+        """Field at the image plane of one coherent mode of the light, through what :meth:`mask_factors` gives."""
+        light = self.bench.illumination
+        stages = self._stages(light.grid, mode.wavelength, phases=not masks.is_complex())
+        if stages is None:
+            return self.image_field(light(images, mode), masks)
+        if images.requires_grad or trains(light):
+            return self._seen(light(images, mode).data, masks, stages, mode.wavelength)
+        return self._seen(images, masks, stages, mode.wavelength, lambda some: light(some, mode).data)
+
+    def _stages(self, source: Grid, wavelength: float, *, phases: bool) -> Stages | None:
+        """The bench as linear operators with gradients by hand; ``None`` where it cannot be, or shall not.
+
+        Args:
+            source: Samples of the object.
+            wavelength: Of the light [m].
+            phases: Whether the masks are phases alone, so that the pupil and the tilt of the SLM belong between.
+        """
+        return None
+
+    def _seen(
+        self,
+        source: Tensor,
+        masks: Tensor,
+        stages: Stages,
+        wavelength: float,
+        lit: Callable[[Tensor], Tensor] | None = None,
+    ) -> Field:
+        """Light at the image plane, through :func:`~optics4f.routes.adjoint.through_masks`."""
+        seen, field = through_masks(source, masks, stages, lit)
+        return SeenField(field, self.bench.image, wavelength, intensity=seen)
 
     def mask_factors(self, wavelength: float, frame: int = 0) -> Tensor:
         """Masks, pupil and tilt: complex factor of the SLM's samples, shape ``(masks, height, width)``.
@@ -77,17 +107,39 @@ class Route(nn.Module):
         bench = self.bench
         ratio = bench.wavelength / wavelength
         masks = (bench.slm.modulation(ratio) if frame == 0 else bench.slm.modulation(ratio, frame)).to(self._dtype)
-        place = Geometry.of(bench)
-        parts = (bench.slm_position, bench.pupil)
-        factor = self._constant("SLM", wavelength, lambda: slm_factor(bench, place, wavelength, masks), *parts)
+        factor = self._slm_factor(wavelength)
         return masks if factor is None else masks * factor
+
+    def _slm_factor(self, wavelength: float) -> Tensor | None:
+        """Pupil and tilt on the SLM's samples; ``None`` where there is neither."""
+        bench, place = self.bench, Geometry.of(self.bench)
+        like = torch.empty(0, dtype=self._dtype, device=self._device)
+        parts = (bench.slm_position, bench.pupil)
+        return self._constant("SLM", wavelength, lambda: slm_factor(bench, place, wavelength, like), *parts)
+
+    def _phases(self, wavelength: float) -> Tensor | None:
+        """Phase [rad] of every sample, where that is all the masks do: ``exp(i phase)`` then needs no memory."""
+        bench, slm = self.bench, self.bench.slm
+        fixed = not (trains(bench.slm_position) or trains(bench.pupil))
+        of_the_light = wavelength == bench.wavelength and slm.values.dtype == self._dtype.to_real()
+        alone = "phase" in slm.kinds and slm.samples_per_pixel == 1 and set(slm.active) <= {"quantization"}
+        if not (fixed and of_the_light and alone and self._takes_phases(wavelength)):
+            return None
+        phase, _ = slm._shown()
+        return phase
+
+    def _takes_phases(self, wavelength: float) -> bool:
+        """Whether :meth:`mode_field` does with phases what it does with factors."""
+        return self._stages(self.bench.illumination.grid, wavelength, phases=True) is not None
 
     def forward(self, images: Tensor) -> Field | Intensity:
         self.bench.check_images(images)
         light, frames = self.bench.illumination, self.bench.slm.frames
         modes = light.modes()
         if light.coherent and frames == 1:
-            return self.mode_field(images, modes[0], self.mask_factors(modes[0].wavelength))
+            phases = self._phases(modes[0].wavelength)
+            masks = self.mask_factors(modes[0].wavelength) if phases is None else phases
+            return self.mode_field(images, modes[0], masks)
         one_mode = self.self_luminous_intensity if light.self_luminous else self._mode_intensity
         total: Tensor | float = 0.0
         for frame in range(frames):

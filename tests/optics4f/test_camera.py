@@ -9,8 +9,10 @@ from scipy.special import erf
 
 from optics4f.elements import Camera
 from optics4f.elements.camera import Sensor, overlap
-from optics4f.field import Field
+from optics4f.elements.sensor import LARGEST_PRNU
+from optics4f.field import Field, Intensity
 from optics4f.grid import Grid
+from optics4f.noise import shot_noise
 from tests.references import pixels_by_points
 
 SENSOR = Sensor(full_well=10_700, read_noise=2.45, bit_depth=12)
@@ -24,7 +26,7 @@ def even_light(intensity: float, shape: tuple[int, int] = SHAPE, pitch: float = 
 
 
 def camera(**options) -> Camera:
-    return Camera(SHAPE, 4e-6, **{"sensor": SENSOR, **options})
+    return Camera(SHAPE, **{"pitch": 4e-6, "sensor": SENSOR, **options})
 
 
 def drawn(device: Camera, intensity: float, seed: int = 0) -> torch.Tensor:
@@ -170,6 +172,45 @@ def test_the_signal_is_in_units_of_the_intensity():
     torch.testing.assert_close(camera(exposure=0.4)(light), wanted, rtol=0, atol=step / 2)
 
 
+@pytest.mark.parametrize("binning", [1, 3])
+def test_the_black_level_of_every_binned_pixel_is_taken_off_the_signal(binning):
+    device = camera(binning=binning, exposure=0.4, sensor=Sensor(10_000, 0.0, 12, offset=50, gain=2.5))
+    for intensity in (0.0, 0.6):  # whole counts: 960 a sensor pixel
+        seen = device(even_light(intensity, SHAPE, device.grid.pitch))
+        torch.testing.assert_close(seen, torch.full(SHAPE, intensity, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_responses_at_the_limit_never_turn_light_into_less_than_none(generator):
+    # Of these 1.6 million draws one lies 5.7 standard deviations below the mean, where the response would be negative.
+    shape = (1300, 1250)
+    device = Camera(shape, 4e-6, exposure=1.0, sensor=Sensor(1000, 0.0, 12, prnu=LARGEST_PRNU, pattern_seed=3))
+    light = Intensity(torch.ones(shape), Grid(shape, 4e-6))
+    expected = device.expected(light)
+    assert expected.min() == 0
+    assert device.sample(light, generator)[expected == 0].max() == 0
+
+
+def test_darkness_that_an_fft_leaves_a_little_below_zero_is_darkness(generator):
+    grid = Grid((5, 6), 4e-6)
+    dark = Intensity(torch.full((5, 6), -1e-9), grid)
+    device = Camera((5, 6), 4e-6, sensor=Sensor(1000, 0.0, 8))
+    assert device.sample(dark, generator).max() == 0
+    assert device(dark, generator).max() == 0
+
+
+def test_a_draw_around_no_number_is_no_number_and_below_zero_none(generator):
+    means = torch.tensor([math.nan, math.inf, -3.0, 0.0])
+    drawn = shot_noise(means, generator)
+    assert drawn.isnan().tolist() == [True, True, False, False]
+    assert drawn[2:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("binning", [1.5, True])
+def test_a_binning_that_counts_no_pixels_is_refused(binning):
+    with pytest.raises(TypeError, match="binning must be a whole number of pixels, got"):
+        camera(binning=binning)
+
+
 def test_the_same_seed_takes_the_same_picture_and_leaves_the_light_as_it_was():
     field = even_light(0.3)
     before = field.data.clone()
@@ -214,6 +255,7 @@ def test_a_field_that_does_not_cover_the_camera_is_refused():
         ({"exposure": 0}, r"exposure must be positive, got 0 of the full well"),
         ({"exposure": math.nan}, "exposure must be positive"),
         ({"binning": 0}, "binning must be at least 1, got 0"),
+        ({"pitch": math.nan}, "pitch must be positive, got nan"),
     ],
 )
 def test_a_camera_that_takes_no_picture_is_refused(options, message):

@@ -6,10 +6,13 @@ import tomllib
 from importlib import resources
 
 import pytest
+from typer.testing import CliRunner
 
+from optics4f.cli import app
 from optics4f.devices import (
     CONFIDENCE,
     Value,
+    any_device,
     camera_device,
     component,
     device_names,
@@ -131,9 +134,12 @@ def test_what_no_source_gives_is_none():
 
 
 def test_a_missing_number_is_asked_for_by_name_and_table():
-    with pytest.raises(ValueError, match=r"frame_rate of holoeye-pluto-2\.1 .* frame_rate = .*\[Hz\] under \[slm\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"frame_rate of holoeye-pluto-2\.1 .* = .*\[Hz\] under \[bench\.slm\] .*, or give frame_rate=\.\.\.",
+    ):
         require(slm_device("holoeye-pluto-2.1"), "frame_rate")
-    with pytest.raises(ValueError, match=r"quantum_efficiency of basler-aca2440-75um .* under \[camera\]"):
+    with pytest.raises(ValueError, match=r"quantum_efficiency of basler-aca2440-75um .* under \[bench\.camera\]"):
         require(camera_device("basler-aca2440-75um"), "quantum_efficiency")
     with pytest.raises(ValueError, match="colour must be one of shape, pitch"):
         require(camera_device("basler-aca2440-75um"), "colour")
@@ -144,6 +150,25 @@ def test_an_unknown_device_is_answered_with_the_nearest():
         slm_device("pluto-2.1")
     with pytest.raises(ValueError, match="kind must be one of"):
         device_names("laser")
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [("lab-camra", "lab-camera"), ("prime-bs", "prime-bsi"), ("lab-slmm", "lab-slm"), ("h100", "h1")],
+)
+def test_a_device_of_any_kind_is_found_or_answered_with_the_nearest(tmp_path, monkeypatch, typed, nearest):
+    path = tmp_path / "lab.toml"
+    path.write_text(OWN)
+    monkeypatch.setenv("OPTICS4F_DEVICES", str(path))
+    for slug in ("lab-slm", "lab-camera", "h100-sxm"):
+        assert any_device(slug).slug == slug
+    with pytest.raises(
+        ValueError, match=rf'device must be .* got "{typed}"\. Nearest: "{nearest}.*optics4f devices lists'
+    ):
+        any_device(typed)
+    answer = CliRunner().invoke(app, ["devices", typed])
+    assert answer.exit_code == 2
+    assert f'Nearest: "{nearest}' in answer.stderr
 
 
 def test_a_users_own_file_is_read_like_a_preset(tmp_path):
@@ -176,6 +201,55 @@ def test_a_number_that_nobody_vouches_for_is_refused(tmp_path, line, message):
     path.write_text(f'[ours]\nname = "Our camera"\n{line}\n')
     with pytest.raises(ValueError, match=message):
         load_devices(path, "camera")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("pitch = { value = -8, unit = 'um'", "pitch of ours must be finite and positive, got -8e-06 m"),
+        ("pitch = { value = 8, low = -1, unit = 'um'", "pitch of ours must be finite and positive, got -1e-06 m"),
+        ("pitch = { value = [], unit = 'um'", r"pitch of ours must be one number, got \(\)"),
+        ("pitch = { value = 8, unit = 5", r"unit of pitch of ours must be text, got 5"),
+        ("pitch = { value = 8, wavelength = [1, 2], unit = 'um'", "wavelength of pitch of ours must be one length"),
+        ("shape = { value = [1080.5, 1920], unit = 'px'", r"shape of ours must be whole, got \(1080\.5, 1920\) px"),
+        ("shape = { value = 1080, unit = 'px'", "shape of ours must be two numbers, got 1080"),
+        ("shape = { value = [0, 1920], unit = 'px'", "shape of ours must be finite and positive, got 0 px"),
+        ("bit_depth = { value = 8.5, unit = 'bit'", "bit_depth of ours must be whole, got 8.5 bit"),
+        ("fill_factor = { value = 93, unit = '1'", r"fill_factor of ours must be at most 1, got 93\.0\. 93 % is 0\.93"),
+        ("fill_factor = { value = nan, unit = '1'", "fill_factor of ours must be finite and positive, got nan"),
+        ("power = { value = -1, unit = 'W'", "power of ours must be finite and not negative"),
+        ("wavelength_range = { value = 500, unit = 'nm'", "wavelength_range of ours must be two numbers, got 5e-07"),
+        ("wavelength_range = { value = [500], unit = 'nm'", "wavelength_range of ours must be two numbers"),
+        ("wavelength_range = { value = [700, 400], unit = 'nm'", "wavelength_range of ours must rise, got 7e-07"),
+        ("level_ratios = { value = 0.5, unit = '1'", "level_ratios of ours must be a list of numbers"),
+        ("phase_range = { value = 6.2, unit = 'rad'", r"phase_range of ours must be a list \[\{ value, unit"),
+    ],
+)
+def test_a_number_that_no_device_can_have_is_refused(tmp_path, line, message):
+    path = tmp_path / "bench.toml"
+    path.write_text(f'[ours]\nname = "x"\nkind = "phase"\n{line}, source = "us", confidence = "vendor" }}\n')
+    with pytest.raises(ValueError, match=message) as caught:
+        load_devices(path, "slm")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("phase_range = 6.2", r"phase_range of ours must be a list .* got 6\.2"),
+        ("phase_range = []", r"phase_range of ours must be a list .* got \[\]"),
+        ("note = 5", r"note of ours must be text, got 5"),
+        (
+            'power = { value = 1, unit = "W", source = 5, confidence = "vendor" }',
+            "source of power of ours must be text",
+        ),
+    ],
+)
+def test_an_entry_of_another_kind_is_refused(tmp_path, line, message):
+    path = tmp_path / "bench.toml"
+    path.write_text(f'[ours]\nname = "x"\nkind = "phase"\n{line}\n')
+    with pytest.raises(ValueError, match=message):
+        load_devices(path, "slm")
 
 
 def test_a_device_without_name_or_of_unknown_kind_is_refused(tmp_path):
@@ -224,6 +298,8 @@ def test_devices_of_ones_own_are_devices_like_any_other(tmp_path, monkeypatch):
     [
         (None, r"cannot be read: No such file"),
         ("[slm", "is not TOML"),
+        ("slm = 3", r"tables must be \[slm.NAME\], .* got slm = 3"),
+        ("# \udcff", "the file must be UTF-8 text"),
         ("[lens.a]\nname = 'x'", r"tables must be \[slm.NAME\], .* got \[lens\]"),
         (OWN.replace("lab-slm", "meadowlark-1920x1152"), "must be a new name, got that of Meadowlark"),
         (OWN.replace(', source = "data sheet"', ""), "bit_depth of lab-slm must have a source"),
@@ -232,7 +308,7 @@ def test_devices_of_ones_own_are_devices_like_any_other(tmp_path, monkeypatch):
 def test_a_file_of_ones_own_that_cannot_be_is_refused_with_its_name(tmp_path, monkeypatch, text, words):
     path = tmp_path / "mine.toml"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text.encode(errors="surrogateescape"))
     monkeypatch.setenv("OPTICS4F_DEVICES", str(path))
     with pytest.raises(ValueError, match=words) as caught:
         device_names("slm")

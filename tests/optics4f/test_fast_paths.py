@@ -1,5 +1,7 @@
 """The paths written by hand against plain autograd, and each linear operator against its adjoint."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from optics4f.grid import Grid
 from optics4f.light import DiscSource, PointSource, SelfLuminous
 from optics4f.misalignment import Misalignment
 from optics4f.propagation import angular_spectrum_transfer_function, apply_transfer_function
-from optics4f.routes import AngularSpectrumRoute, FourierLensRoute
+from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.routes.adjoint import SAMPLES_AT_A_TIME, Chain, Matrices, Propagation, Transform
 from optics4f.routes.fourier_lens import matched_transform
 from tests.optics4f.benches import WAVELENGTH, random_images, relative, small_bench, smooth_masks
@@ -98,6 +100,11 @@ def test_intensity_passes_gradcheck_twice_also_where_it_is_dark():
 OPERATORS = {
     "matrices": (Matrices(noise(4, 7), noise(9, 5, seed=1)), (7, 5), (4, 9)),
     "transform": (Transform((12, 12), (7, 8), (9, 5), noise(7, 8), noise(9, 5, seed=1)), (7, 8), (9, 5)),
+    "transform from another frequency": (
+        Transform((12, 14), (7, 8), (9, 5), noise(7, 8), noise(9, 5, seed=1), first=(2, 9)),
+        (7, 8),
+        (9, 5),
+    ),
     "plain transform": (Transform((9, 9), (7, 8), (9, 5), None, None), (7, 8), (9, 5)),
     "propagation": (Propagation(transfer_function(18, 20), (5, 4), (7, 9), noise(7, 9)), (5, 4), (7, 9)),
     "chain": (
@@ -125,6 +132,17 @@ def test_every_operator_is_linear_and_has_its_adjoint(name):
     )
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_adjoint_of_weighted_fields_is_that_of_the_product(name):
+    operator, _, outputs = OPERATORS[name]
+    y, weight = noise(2, *outputs), noise(2, *outputs, seed=1).abs()
+    kept = y.clone()
+    for _ in range(2):  # what is used again must not remember
+        wanted = operator.adjoint(y * weight)
+        torch.testing.assert_close(operator.adjoint(y, weight.to(y.dtype)), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.equal(y, kept)
+
+
 @pytest.mark.parametrize(("before", "behind"), [((16, 16), (16, 16)), ((15, 12), (9, 16)), ((1, 7), (16, 4))])
 def test_a_matched_transform_is_the_fourier_integral_of_the_lens(before, behind):
     pitch = 20e-6
@@ -147,13 +165,14 @@ def test_a_matched_transform_is_the_fourier_integral_of_the_lens(before, behind)
 # --- routes ---
 
 
-def matched_bench(shape=(18, 14), masks=2, **light):
+def matched_bench(shape=(18, 14), masks=2, fill_factor=1.0, **light):
     """Pitches of which each is a transform of the next: 18 samples, and 36 from the SLM to the image."""
     pitch = 20e-6
     slm_pitch = WAVELENGTH * 0.1 / (18 * pitch)
     bench = small_bench(
         object_shape=shape, object_pitch=pitch, pixels_per_logical=1, slm_shape=(15, 16), slm_pitch=slm_pitch,
         camera_shape=(5, 7), camera_pitch=WAVELENGTH * 0.15 / (36 * slm_pitch), samples_per_camera_pixel=1, masks=masks,
+        fill_factor=fill_factor,
     )  # fmt: skip
     bench.slm.set_values(smooth_masks(masks, bench.slm.grid.shape))
     bench.illumination.source = light.get("source", PointSource())
@@ -179,6 +198,21 @@ def image_in_window_bench():
     return small_bench(camera_pitch=16e-6, camera_shape=(9, 13), samples_per_camera_pixel=1)
 
 
+def aberrated_bench(source=PointSource()):  # noqa: B008, frozen
+    bench = small_bench(masks=2, fill_factor=1.0)
+    bench.slm.set_values(smooth_masks(2, bench.slm.grid.shape))
+    bench.slm_position = Misalignment(shift=(20e-6, -30e-6), tilt=(1e-4, 0))
+    bench.pupil = Pupil("0.6 mm", aberrations={5: 0.4})
+    bench.illumination.source = source
+    return bench
+
+
+def aberrated_matched():
+    bench = matched_bench()
+    bench.pupil = Pupil("0.6 mm", aberrations={5: 0.4})
+    return bench
+
+
 CASES = {
     "propagation": (AngularSpectrumRoute, small_bench, {"window": (200, 190)}),
     "propagation, displaced": (AngularSpectrumRoute, displaced_bench, {"window": (200, 190)}),
@@ -188,7 +222,16 @@ CASES = {
     "transform, displaced": (FourierLensRoute, displaced_bench, {}),
     "matched": (FourierLensRoute, matched_bench, {}),
     "matched, odd": (FourierLensRoute, lambda: matched_bench((15, 13)), {}),
+    "matched, narrow": (FourierLensRoute, lambda: matched_bench((15, 2)), {}),
+    "matched, factors": (FourierLensRoute, lambda: matched_bench(fill_factor=0.9), {}),
+    "matched, aberrated": (FourierLensRoute, lambda: aberrated_matched(), {}),
+    "transform, phases": (FourierLensRoute, lambda: aberrated_bench(), {}),
+    "propagation, phases": (AngularSpectrumRoute, lambda: aberrated_bench(), {"window": (200, 190)}),
     "matched, disc": (FourierLensRoute, lambda: matched_bench(source=DiscSource(3e-5, 3)), {}),
+    "psf": (PSFRoute, small_bench, {}),
+    "psf, aberrated": (PSFRoute, lambda: aberrated_bench(), {}),
+    "psf, disc": (PSFRoute, lambda: aberrated_bench(DiscSource(3e-5, 3)), {}),
+    "psf, self-luminous": (PSFRoute, lambda: aberrated_bench(SelfLuminous()), {}),
     "matched, self-luminous": (FourierLensRoute, lambda: matched_bench((10, 9), source=SelfLuminous()), {}),
 }
 
@@ -213,13 +256,69 @@ def test_light_and_gradients_are_those_of_plain_autograd(name, samples, monkeypa
         assert relative(results[0][part], wanted) < 1e-11, part
 
 
+@pytest.mark.parametrize("name", [n for n in CASES if not n.endswith(("disc", "self-luminous"))])
+def test_the_field_itself_has_the_gradients_of_plain_autograd(name):
+    kind, make, options = CASES[name]
+    results = []
+    for plain in (False, True):
+        bench = make()
+        route = kind(bench, **options)
+        route.plain_autograd = plain
+        light = route(random_images(3, bench.illumination.shape))
+        other = noise(*light.data.shape)
+        # Phase and intensity in one loss: both ways back are taken, and add up.
+        (intensity(light.data + other * light.data.detach().abs().max()) + light.intensity).sum().backward()
+        results.append((light.data.detach(), bench.slm.values.grad))
+    for actual, wanted in zip(*results, strict=True):
+        assert relative(actual, wanted) < 1e-11
+
+
+@pytest.mark.parametrize("name", ["matched", "psf", "propagation"])
+def test_whoever_looks_first_at_the_field_changes_nothing(name):
+    kind, make, options = CASES[name]
+    bench = make()
+    route = kind(bench, **options)
+    light = route(random_images(2, bench.illumination.shape))
+    with torch.no_grad():
+        torch.testing.assert_close(intensity(light.data), light.intensity, rtol=1e-12, atol=0)
+    assert light.data.requires_grad
+    turned = replace(light, data=1j * light.data)
+    torch.testing.assert_close(turned.intensity, light.intensity, rtol=1e-12, atol=0)
+    with torch.no_grad():
+        assert not route(random_images(2, bench.illumination.shape)).data.requires_grad
+
+
+def test_phases_and_factors_of_masks_give_the_same_light_in_float32():
+    bench = matched_bench()
+    bench.illumination.dtype = torch.complex64
+    bench.slm.float()
+    route = FourierLensRoute(bench)
+    images = random_images(3, bench.illumination.shape).float()
+    phases = route._phases(WAVELENGTH)
+    assert phases is not None
+    mode = bench.illumination.modes()[0]
+    by_phase = route.mode_field(images, mode, phases).intensity
+    by_factor = route.mode_field(images, mode, route.mask_factors(WAVELENGTH)).intensity
+    torch.testing.assert_close(by_phase, by_factor, rtol=1e-5, atol=1e-5 * by_factor.max().item())
+
+
+def test_no_factor_is_left_between_matched_planes_where_another_first_frequency_takes_it():
+    """Inputs from -9 and -7 leave waves of 9/18 and 7/18 turns a sample; of 36, the frequencies are 18 and 22 on."""
+    bench = matched_bench((18, 14))
+    stages = FourierLensRoute(bench)._stages(bench.illumination.grid, WAVELENGTH, phases=True)
+    assert stages.between is None
+    assert stages.back.first == (18 - 2, 22 - 3)
+    # From -1 the wave asks for frequencies beyond the last: it stays a factor.
+    narrow = FourierLensRoute(matched_bench((18, 2)))
+    assert narrow._stages(narrow.bench.illumination.grid, WAVELENGTH, phases=True).between is not None
+
+
 @pytest.mark.parametrize(("make", "kind"), [(matched_bench, Transform), (small_bench, Matrices)])
 def test_only_matched_planes_take_the_fft(make, kind):
     route = FourierLensRoute(make())
-    images = random_images(1, route.bench.illumination.shape)
-    front, back, _ = route._operators(route.bench.illumination(images))
-    assert isinstance(front, kind)
-    assert isinstance(back, kind)
+    stages = route._stages(route.bench.illumination.grid, WAVELENGTH, phases=True)
+    assert isinstance(stages.front, kind)
+    assert isinstance(stages.back, kind)
 
 
 @pytest.mark.parametrize("kind", [AngularSpectrumRoute, FourierLensRoute])
@@ -241,9 +340,7 @@ def test_the_object_receives_a_gradient_only_where_it_is_asked_for(kind, monkeyp
     called = []
     for operator in (Matrices, Chain):
         original = operator.adjoint
-        monkeypatch.setattr(
-            operator, "adjoint", lambda self, data, f=original: called.append(tuple(data.shape)) or f(self, data)
-        )
+        monkeypatch.setattr(operator, "adjoint", lambda self, *data, f=original: called.append(self) or f(self, *data))
     options = {"window": (200, 190)} if kind is AngularSpectrumRoute else {}
     bench = small_bench(masks=2)
     route = kind(bench, **options)

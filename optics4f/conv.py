@@ -1,0 +1,441 @@
+r"""A convolution done by light: :class:`OpticalConv2d`, whose weights are the masks of an SLM.
+
+A real 4f turns its image by 180 degrees, so the frame, turned back, is the cross-correlation of the object with the
+point spread function: :math:`y_i = \sum_a w_a \, x_{i + a}` with :math:`w_a` the PSF :math:`a` logical pixels beside
+the middle of its tile. That is what ``torch.nn.functional.conv2d`` computes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .conv_bench import channel_wavelengths, diffraction_orders, prepared_bench, tile_bench
+from .conv_kernels import load_kernels
+from .design.tiling import Tile, plan_tiles
+from .field import Intensity, intensity
+from .fourf import FourF
+from .light import Mode
+from .routes import PSFRoute
+from .routes.route import Route
+from .units import engineering
+
+if TYPE_CHECKING:
+    from .units import Quantity
+
+Detection = Literal["differential", "intensity", "homodyne"]
+
+
+class OpticalConv2d(nn.Module):
+    r"""A drop-in for ``torch.nn.Conv2d`` without bias: same call, same output shape, light instead of arithmetic.
+
+    ============== ================= ===================================================================================
+    detection      light             output, with :math:`h` the PSF at the taps
+    ============== ================= ===================================================================================
+    differential   self-luminous     :math:`x * (|h_+|^2 - |h_-|^2)`, two tiles a kernel: signed, linear in the input
+    intensity      coherent          :math:`|x * h|^2`, the square law of a detector: not linear
+    homodyne       coherent          :math:`Re(x * h)`, two exposures with a reference of either sign: signed, linear
+    ============== ================= ===================================================================================
+
+    A :class:`~optics4f.design.tiling.TilePlan` says which kernel stands where in the PSF of which mask. Input channels
+    are shown one after the other, each with masks of its own, and their frames added; or all at once, each in light of
+    its own wavelength, with the same masks.
+
+    Args:
+        in_channels: Channels C of the input.
+        out_channels: Kernels O.
+        kernel_size: Taps along each side.
+        bench: Lenses, SLM, camera, and the object, which has the size of the input. A camera pixel (after binning) sees
+            one imaged logical pixel. Its light and the number of its masks are set here, on a copy.
+        detection: As above.
+        stride: As in ``nn.Conv2d``.
+        padding: As in ``nn.Conv2d``, less than ``kernel_size``.
+        exposures: Masks among which the kernels of a channel are shared; by default each kernel has
+            one, with both of its signs if they fit.
+        wavelengths: One for each channel, shown together; by default channels are shown one after the other.
+        guard: Dark camera pixels between tiles.
+        avoid_zero_order: Whether the tiles stay off the image of the object itself. Without, a lone tile stands on it.
+        avoid_twins: Whether the tiles stay off each other's conjugate order.
+        noise: Generator of the camera's noise; none without it.
+        route: How light is computed; another than the PSF route computes the whole camera and cuts the tiles out.
+
+    Attributes:
+        plan: Where the tiles are.
+        gains: Factor of each mask from camera signal to output, 1 until :meth:`load_kernels`; not part of the state.
+        reference: Amplitude of the homodyne reference, in units of a white object pixel.
+
+    Shape:
+        - Input ``(B, C, height, width)``, not negative.
+        - Output ``(B, O, (height + 2 padding - kernel_size) // stride + 1, ...)``.
+
+    Raises:
+        SamplingError: Camera pixels that are not imaged logical pixels.
+        ValueError: Arguments out of range; kernels that do not fit; an input of another size or with negative values.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bench: FourF,
+        *,
+        detection: Detection = "differential",
+        stride: int = 1,
+        padding: int = 0,
+        exposures: int | None = None,
+        wavelengths: Sequence[Quantity] | None = None,
+        guard: int = 1,
+        avoid_zero_order: bool = True,
+        avoid_twins: bool = False,
+        noise: torch.Generator | None = None,
+        route: Callable[[FourF], Route] = PSFRoute,
+    ) -> None:
+        super().__init__()
+        if detection not in get_args(Detection):
+            raise ValueError(f"detection must be one of {', '.join(get_args(Detection))}, got {detection!r}.")
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stride", stride)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.detection, self.stride, self.padding, self.noise = detection, stride, padding, noise
+        self.signs = 2 if detection == "differential" else 1
+        self.reference = 1.0
+        self.wavelengths = channel_wavelengths(wavelengths, in_channels, bench)
+        self.plan = plan_tiles(
+            out_channels,
+            bench.illumination.shape,
+            kernel_size,
+            camera=bench.camera.grid.shape,
+            replica=diffraction_orders(bench, min(self.wavelengths)),
+            signs=self.signs,
+            padding=padding,
+            exposures=out_channels if exposures is None else exposures,
+            guard=guard,
+            avoid_zero_order=avoid_zero_order,
+            avoid_twins=avoid_twins,
+            colours=self.wavelengths if wavelengths is not None else (),
+        )
+        self.at_once = wavelengths is not None
+        masks = self.plan.exposures * (1 if self.at_once else in_channels)
+        # In a list, so that the bench is no submodule and the state holds masks only.
+        self._held = [prepared_bench(bench, masks, incoherent=detection == "differential")]
+        self.slm = self.bench.slm
+        self.register_buffer("gains", torch.ones(masks, dtype=self.slm.values.dtype), persistent=False)
+        self.route_type = route
+        self._build()
+
+    def _build(self) -> None:
+        """A route for each place in front of the camera: the tiles that stand there, of whichever exposure."""
+        if self.route_type is PSFRoute:
+            places = sorted({tile.centre for tile in self.plan.tiles})
+            self._tiles = [[n for n, t in enumerate(self.plan.tiles) if t.centre == place] for place in places]
+            self._routes = [
+                PSFRoute(tile_bench(self.bench, self.plan.tiles[n[0]], k)) for k, n in enumerate(self._tiles)
+            ]
+        else:
+            self._tiles, self._routes = [list(range(len(self.plan.tiles)))], [self.route_type(self.bench)]
+
+    @property
+    def bench(self) -> FourF:
+        """The simulated hardware, with its whole camera."""
+        return self._held[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What moves the layer moves its bench.
+        super()._apply(fn, recurse)
+        for route in self._routes:
+            route._apply(fn)
+        kind = self.slm.values.dtype.to_complex()
+        if self.bench.illumination.dtype != kind:
+            self.bench.illumination.dtype = kind  # which the benches of the tiles share
+            for route in self._routes:
+                route._kept.clear()
+        return self
+
+    # --- light ---
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (self.in_channels, *self.bench.illumination.shape)
+        if x.dim() != 4 or tuple(x.shape[1:]) != size:
+            raise ValueError(f"input must have shape (batch, {size[0]}, {size[1]}, {size[2]}), got {tuple(x.shape)}.")
+        if not x.detach().min() >= 0:
+            raise ValueError(f"input must not be negative: it is light, got {x.detach().min().item():.3g}. Add a bias.")
+        found: list[Tensor | None] = [None] * len(self.plan.tiles)
+        for number, shot in enumerate(self._shots(x)):
+            for n, frame in self._seen(shot):
+                frame = frame * self.gains[number * self.plan.exposures + self.plan.tiles[n].exposure]
+                found[n] = frame if found[n] is None else found[n] + frame
+        frames = torch.stack(found, 1).unflatten(1, (self.out_channels, self.signs))
+        signed = frames[:, :, 0] - frames[:, :, 1] if self.signs == 2 else frames[:, :, 0]
+        return signed[..., :: self.stride, :: self.stride]
+
+    def _shots(self, x: Tensor) -> list[list[tuple[Tensor, Mode, Tensor]]]:
+        """What is on the camera together: images, light and masks ``(exposures, ...)`` of each channel of each shot."""
+        channels = []
+        for channel, wavelength in enumerate(self.wavelengths):
+            mode = Mode(wavelength)
+            frames = [self._routes[0].mask_factors(wavelength, frame) for frame in range(self.slm.frames)]
+            if not self.at_once:
+                own = slice(channel * self.plan.exposures, (channel + 1) * self.plan.exposures)
+                frames = [masks[own] for masks in frames]
+            channels.append((x[:, channel : channel + 1], mode, frames))
+        return [channels] if self.at_once else [[channel] for channel in channels]
+
+    def _seen(self, shot: list[tuple[Tensor, Mode, list[Tensor]]]) -> list[tuple[int, Tensor]]:
+        """Number of each tile and its upright frame in one shot, before stride and gains."""
+        seen = []
+        for route, tiles in zip(self._routes, self._tiles, strict=True):
+            exposures = sorted({self.plan.tiles[n].exposure for n in tiles})
+            frames = self._detected(route, shot, exposures)
+            for n in tiles:
+                tile = self.plan.tiles[n]
+                frame = frames[:, exposures.index(tile.exposure)]
+                if self.route_type is not PSFRoute:
+                    frame = frame[:, tile.rows, tile.columns]
+                seen.append((n, frame.flip((-2, -1))))
+        return seen
+
+    def camera_windows(self, x: Tensor) -> list[tuple[int, Tile, Tensor]]:
+        """What the camera delivers: exposure, tile, and the signal in its window as the frame shows it, not turned.
+
+        Exposures are counted over the channels, where these are shown one after the other.
+        """
+        found = []
+        for number, shot in enumerate(self._shots(x)):
+            for n, frame in self._seen(shot):
+                tile = self.plan.tiles[n]
+                found.append((number * self.plan.exposures + tile.exposure, tile, frame.flip((-2, -1))))
+        return found
+
+    def _detected(self, route: Route, shot: list[tuple[Tensor, Mode, list[Tensor]]], exposures: list[int]) -> Tensor:
+        """What the camera of a route delivers for some exposures, ``(B, exposures, h, w)``."""
+        lights = [self._light(route, shot, exposures, sign) for sign in ((1, -1) if self.homodyne else (0,))]
+        frames = [route.bench.detect(Intensity(light, route.bench.image), self.noise) for light in lights]
+        return (frames[0] - frames[1]) / (4 * self.reference) if self.homodyne else frames[0]
+
+    @property
+    def homodyne(self) -> bool:
+        """Whether frames are taken with a reference."""
+        return self.detection == "homodyne"
+
+    def _light(
+        self, route: Route, shot: list[tuple[Tensor, Mode, list[Tensor]]], exposures: list[int], sign: int
+    ) -> Tensor:
+        """Intensity at the image plane, summed over the channels of a shot, averaged over the states of the panel."""
+        total: Tensor | float = 0.0
+        for images, mode, frames in shot:
+            for masks in frames:
+                shown = masks if len(exposures) == len(masks) else masks[exposures]
+                if self.detection == "differential":
+                    light = route.self_luminous_intensity(images, mode, shown)
+                else:
+                    light = intensity(route.mode_field(images, mode, shown).data + sign * self.reference)
+                total = total + light / len(frames)
+        return total
+
+    # --- exposure and kernels ---
+
+    @torch.no_grad()
+    def expose(self, images: Tensor, fraction: float = 0.5) -> float:
+        """Set the camera's exposure so that the brightest pixel of these images fills ``fraction`` of the full well.
+
+        Args:
+            images: Like the input.
+            fraction: In (0, 1].
+
+        Returns:
+            The exposure (see :class:`~optics4f.elements.camera.Camera`).
+        """
+        if self.bench.camera.sensor is None:
+            raise ValueError("an exposure needs a sensor, got an ideal camera. Give the camera a Sensor.")
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction must be in (0, 1], got {fraction:g} of the full well.")
+        brightest = 0.0
+        for shot in self._shots(images):
+            for route in self._routes:
+                light = self._light(route, shot, list(range(self.plan.exposures)), 1 if self.homodyne else 0)
+                seen = route.bench.camera.integrated(Intensity(light, route.bench.image))
+                brightest = max(brightest, seen.max().item())
+        if not brightest > 0:
+            raise ValueError("an exposure needs light, got darkness in every tile.")
+        self.exposure = fraction / brightest
+        return self.exposure
+
+    @property
+    def exposure(self) -> float:
+        """Share of the full well that a white object pixel, imaged without loss, would fill."""
+        return self.bench.camera.exposure
+
+    @exposure.setter
+    def exposure(self, value: float) -> None:
+        for camera in (self.bench.camera, *(route.bench.camera for route in self._routes)):
+            camera.exposure = value
+
+    def effective_kernels(self, margin: int = 0) -> Tensor:
+        """The kernels that the masks really make, by the PSF route and without noise; differentiable in the masks.
+
+        Args:
+            margin: Taps beside the kernel on each side that are shown as well: where light leaks to.
+
+        Returns:
+            Shape ``(out_channels, in_channels, k + 2 margin, k + 2 margin)``, times the gains. Of ``intensity``
+            detection they are those of the field before the square, complex and without the gains; of ``homodyne``
+            the complex field too, whose real part acts.
+        """
+        parts = self.tile_kernels(margin)
+        if self.detection == "intensity":
+            return parts[:, 0]
+        parts = parts * self.gains[self.mask_of()][..., None, None]
+        return parts[:, 0] - parts[:, 1] if self.signs == 2 else parts[:, 0]
+
+    def mask_of(self) -> Tensor:
+        """Number of the mask that shows each tile to each channel, ``(out_channels, signs, in_channels)``."""
+        exposure = torch.tensor([tile.exposure for tile in self.plan.tiles])
+        first = torch.zeros(self.in_channels, dtype=torch.int64)
+        if not self.at_once:
+            first = torch.arange(self.in_channels) * self.plan.exposures
+        return (exposure[:, None] + first).unflatten(0, (self.out_channels, self.signs))
+
+    def tile_kernels(self, margin: int = 0) -> Tensor:
+        """What each tile makes, ``(out_channels, signs, in_channels, k + 2 margin, k + 2 margin)``, without gains.
+
+        Intensity of a tap for ``differential`` detection, else its complex amplitude; panel flicker is left out.
+        """
+        made: list[list[Tensor]] = [[] for _ in self.plan.tiles]
+        routes, tiles_of = (self._routes, self._tiles) if self.route_type is PSFRoute else self._psf_twin()
+        for channel, wavelength in enumerate(self.wavelengths):
+            mode, masks = Mode(wavelength), routes[0].mask_factors(wavelength)
+            for route, tiles in zip(routes, tiles_of, strict=True):
+                first = 0 if self.at_once else channel * self.plan.exposures
+                own = masks[[first + self.plan.tiles[n].exposure for n in tiles]]
+                if self.signs == 2:
+                    psf = route.intensity_point_spread_functions(mode, own)
+                else:
+                    psf = route.point_spread_functions(mode, own)
+                rows, columns = (self._tap_weights(route, axis, margin).to(psf.dtype) for axis in (0, 1))
+                for n, taps in zip(tiles, rows @ psf @ columns.mT, strict=True):
+                    made[n].append(taps)
+        kernels = torch.stack([torch.stack(channels) for channels in made])
+        return kernels.unflatten(0, (self.out_channels, self.signs))
+
+    def _psf_twin(self) -> tuple[list[PSFRoute], list[list[int]]]:
+        other = copy.copy(self)
+        other.route_type = PSFRoute
+        other._build()
+        return other._routes, other._tiles
+
+    def _tap_weights(self, route: PSFRoute, axis: int, margin: int) -> Tensor:
+        """Weights of the PSF's samples in each tap, as one camera pixel integrates them: ``(taps, window)``."""
+        bench, pad = route.bench, self.padding
+        n, outputs = bench.illumination.shape[axis], bench.camera.grid.shape[axis]
+        real = torch.empty(0, dtype=bench.illumination.dtype).real.to(route._device)
+        pixels = bench.camera._integration(bench.image, real)[axis]
+        taps = range(-(self.kernel_size // 2) - margin, self.kernel_size - self.kernel_size // 2 + margin)
+        weights = pixels.new_zeros(len(taps), route.window[axis])
+        for row, tap in enumerate(taps):
+            # A tap is the light that object pixel j sends to camera pixel p: only j + p matters.
+            both = tap + outputs - 1 + self.kernel_size // 2 - pad
+            j = min(max(both, 0), n - 1)
+            p = both - j
+            if not 0 <= p < outputs:
+                raise ValueError(
+                    f"the camera window must show all taps, got {outputs} pixels for {n} object pixels. Use an image "
+                    f"of at least {self.kernel_size + margin} logical pixels."
+                )
+            start = route.stride * j
+            weights[row, start : start + pixels.shape[1]] = pixels[p]
+        return weights
+
+    def load_kernels(
+        self,
+        weight: Tensor,
+        *,
+        iterations: int = 60,
+        rounds: int = 4,
+        steps: int = 60,
+        margin: int = 2,
+        efficiency: float = 0.5,
+        seed: int = 0,
+    ) -> Tensor:
+        """Masks for given kernels: kernel -> PSF -> mask, and the gains that give the output its size.
+
+        After each retrieval the kernels that the masks really make, with all effects of the panel and the light that
+        leaks from tap to tap, are compared with the wanted ones, and the targets changed by what is missing. Gradient
+        steps follow, which also darken what lies far beside the taps.
+
+        Args:
+            weight: Shape ``(out_channels, in_channels, k, k)``, as of ``nn.Conv2d``; complex ones for ``intensity``.
+            iterations: Of weighted Gerchberg-Saxton, the first time; a third of it in each later round.
+            rounds: How often the result is compared and corrected.
+            steps: Of Adam at the end.
+            margin: Taps around each kernel that the retrieval keeps dark, on each side.
+            efficiency: Share of the light in the taps, of coherent light; of incoherent it is as much as can be.
+            seed: Of the first random phase.
+
+        Returns:
+            Relative error of the kernels after the first retrieval and each round.
+        """
+        return load_kernels(
+            self,
+            weight,
+            iterations=iterations,
+            rounds=rounds,
+            steps=steps,
+            margin=margin,
+            efficiency=efficiency,
+            seed=seed,
+        )
+
+    def pixel_positions(self) -> tuple[Tensor, Tensor]:
+        """Laboratory positions of the SLM's pixels, ``y`` and ``x`` [m], float64."""
+        samples = self.slm.samples_per_pixel
+        return tuple(self._routes[0].slm_positions(axis).unflatten(0, (-1, samples)).mean(1) for axis in (0, 1))
+
+    def illumination(self) -> Tensor:
+        """Relative amplitude of one logical pixel's light on the SLM's pixels, float64, positive."""
+        samples = self.slm.samples_per_pixel
+        terms = (term.cpu() for term in self._routes[0].block_terms(Mode(self.bench.wavelength)))
+        sizes = (t.abs().square().sum(1).sqrt() if self.signs == 2 else t.sum(1).abs() for t in terms)
+        y, x = (size.double().unflatten(0, (-1, samples)).mean(1) for size in sizes)
+        light = y[:, None] * x[None, :]
+        return light.clamp(min=1e-3 * light.max().item())  # where it is dark, a mask can be anything
+
+    @classmethod
+    def from_conv2d(cls, convolution: nn.Conv2d, bench: FourF, *, load: dict | None = None, **options: object) -> Self:
+        """The same convolution by light, initialised from a trained ``nn.Conv2d`` (square, without bias or groups).
+
+        Args:
+            convolution: Its weights, stride and padding are taken.
+            bench: As for the class.
+            load: Options of :meth:`load_kernels`.
+            options: Other arguments of the class.
+        """
+        size, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
+        if convolution.bias is not None or convolution.groups != 1 or set(convolution.dilation) != {1}:
+            raise ValueError("the convolution must have no bias, groups or dilation.")
+        if isinstance(padding, str) or any(len(set(pair)) != 1 for pair in (size, stride, padding)):
+            raise ValueError("the convolution must be square, with its padding as a number.")
+        layer = cls(
+            convolution.in_channels,
+            convolution.out_channels,
+            size[0],
+            bench,
+            stride=stride[0],
+            padding=padding[0],
+            **options,
+        )
+        layer.load_kernels(convolution.weight, **(load or {}))
+        return layer
+
+    def extra_repr(self) -> str:
+        light = ", ".join(engineering(w, "m") for w in self.wavelengths) if self.at_once else "one after the other"
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, detection={self.detection}, channels: {light}, {len(self.plan.tiles)} tiles in "
+            f"{self.plan.exposures} exposures"
+        )

@@ -1,0 +1,86 @@
+"""Gray images for a panel: 8-bit PNG and BMP (HOLOEYE, Hamamatsu, HDMI panels), more bits in a 16-bit PNG (Santec)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..files import written_whole
+from .panel import Mask, Panel
+
+_FORMATS = {".png": "PNG", ".bmp": "BMP"}
+
+
+def write_image(path: str | Path, panel: Panel, levels: Mask) -> None:
+    """Write one mask as the gray image that the panel is sent.
+
+    Above 8 bits the gray values stand as they are in the low bits of 16: 1023 is 1023, not 65535.
+
+    Args:
+        path: ``.png``, or ``.bmp`` up to 8 bits.
+        panel: Where it is shown; its slope and flips are applied.
+        levels: One mask, shape ``panel.shape``.
+
+    Raises:
+        ValueError: Another file type, or what :meth:`Panel.gray` refuses.
+    """
+    write_gray(path, panel, panel.gray(levels))
+
+
+def write_gray(path: str | Path, panel: Panel, gray: NDArray) -> None:
+    """Write gray values as they are, such as an orientation pattern."""
+    kind = _format(path)
+    if kind == "BMP" and panel.bit_depth > 8:
+        raise ValueError(
+            f"{path} must be a .png for {panel.bit_depth} bits of {panel.name}: a BMP holds 8 bits of gray."
+        )
+    gray = panel.checked(gray, "the image").astype(panel.dtype)
+    with written_whole(path) as part:
+        Image.fromarray(gray).save(part, format=kind)
+
+
+def read_image_levels(path: str | Path, panel: Panel) -> NDArray:
+    """Levels, int64, of an image that was written for a panel.
+
+    Raises:
+        ValueError: No image, colours in it, another bit depth or shape, a gray value beyond the bits.
+    """
+    return panel.levels(read_gray(path, panel))
+
+
+def read_gray(path: str | Path, panel: Panel) -> NDArray:
+    """Gray values of an image file, as they are, shape ``panel.shape``."""
+    gray = gray_image(path)
+    wide = gray.dtype.itemsize > 1
+    if wide != (panel.bit_depth > 8):
+        raise ValueError(
+            f"{path} must have {panel.bit_depth} bits for {panel.name}, got an image of {16 if wide else 8} bits. "
+            "Rescaling would make other levels: export it again."
+        )
+    return panel.checked(gray, str(path))
+
+
+def gray_image(path: str | Path) -> NDArray:
+    """Pixels of a gray image file, uint8 or uint16; colour is taken only where its channels are the same."""
+    try:
+        with Image.open(path) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+    if mode == "RGB" and (pixels == pixels[..., :1]).all():
+        return pixels[..., 0].copy()
+    if mode not in ("L", "I;16", "I;16B"):
+        raise ValueError(f"{path} must be an image of 8 or 16 bits of gray, got Pillow's mode {mode}. Save it as gray.")
+    return pixels.astype(np.uint8 if mode == "L" else np.uint16)
+
+
+def _format(path: str | Path) -> str:
+    kind = _FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise ValueError(f"{path} must end with {' or '.join(_FORMATS)}: others may lose levels.")
+    return kind
