@@ -1,4 +1,4 @@
-"""``python -m experiments``: demo, benchmark."""
+"""``python -m experiments``: demo, benchmark, cost, sweep."""
 
 from __future__ import annotations
 
@@ -34,6 +34,39 @@ def demo(
         from .settings import load_configuration
 
         run_demo(load_configuration(config), out, Console())
+
+
+@app.command()
+def cost(
+    config: Annotated[Path, typer.Argument(help="TOML file, such as experiments/configs/cost_demo.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, records and figures.")] = Path("runs/cost"),
+) -> None:
+    """Latency and energy of optics and electronics against the size of the image, and where they cross.
+
+    Example: python -m experiments cost experiments/configs/cost_demo.toml
+    """
+    with errors_in_one_line():
+        from .cost_command import run_cost
+        from .cost_settings import load_cost_configuration
+
+        run_cost(load_cost_configuration(config), out, Console())
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="TOML file, such as experiments/configs/sweep_demo.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.jsonl.")] = Path("runs/sweep"),
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+) -> None:
+    """All combinations of a file, on this machine's cores or on a Dask cluster; finished runs are skipped.
+
+    Example: python -m experiments sweep experiments/configs/sweep_demo.toml --workers 2
+    """
+    from .sweep_command import RunsFailed, run_sweep
+
+    with errors_in_one_line(RunsFailed):
+        run_sweep(config, out, Console(), cluster=cluster, workers=workers)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from optics4f.devices import component
 
 from .gpu_cost import InferenceRecord
-from .hardware_cost import CostTable, OpticalCostSettings, optical_cost
+from .hardware_cost import CostTable
 from .terms import Term, documented, total
 
 Winner = Literal["optics", "electronics", "undecided", "unknown"]
@@ -152,59 +152,3 @@ def price_rows(task: Workload, prices: Sequence[str] = PRICES) -> list[dict[str,
         terms = {"price": price, "hybrid": hybrid, "digital": digital, "ratio": ratio}
         rows.append({key: asdict(term) for key, term in terms.items()} | {"winner": winner})
     return rows
-
-
-def resolution_sweep(
-    settings: OpticalCostSettings, sides: Sequence[int], *, digital_fixed: Term, digital_macs_per_pixel: float
-) -> list[dict[str, Any]]:
-    """How cost and break-even move with the resolution: every panel and the camera at side x side.
-
-    The digital operations of both systems grow with the pixels; frame rates stay those of the full frame.
-
-    Args:
-        settings: The optical system; its digital readout is that of ``camera.shape``.
-        sides: Pixels along one side.
-        digital_fixed: Energy of one image that the digital system spends besides its operations [J].
-        digital_macs_per_pixel: Multiply-accumulates of the digital system, for each input pixel.
-
-    Raises:
-        ValueError: ``camera.shape`` is not stated, so that the readout has nothing to grow from, or its time is fixed.
-    """
-    if settings.digital.time is not None:
-        raise ValueError("digital.time must not be stated: a sweep needs one that grows. Write mac_rate instead.")
-    if settings.camera.shape is None:
-        raise ValueError("camera.shape must be stated to scale the digital readout. Write shape = [height, width].")
-    reference = settings.camera.shape[0] * settings.camera.shape[1]
-    rows = []
-    for side in sides:
-        shape = {"shape": (side, side)}
-        macs = round(settings.digital.macs * side**2 / reference)
-        changed = {
-            "display": settings.display and settings.display.model_copy(update=shape),
-            "slm": settings.slm.model_copy(update=shape),
-            "camera": settings.camera.model_copy(update=shape),
-            "digital": settings.digital.model_copy(update={"macs": macs}),
-        }
-        table = optical_cost(settings.model_copy(update=changed))
-        task = workload(table, digital_fixed=digital_fixed, digital_macs=round(digital_macs_per_pixel * side**2))
-        terms = {"latency": table.latency, "energy": table.energy, "break_even": task.break_even()}
-        rows.append({"side": side} | {key: term and asdict(term) for key, term in terms.items()})
-    return rows
-
-
-def ntkd_workload() -> Workload:
-    """The published hybrid and its digital twin (arXiv 2508.08421): captures of 3.82 and 2.36 mJ, 65 and 239 M MAC."""
-    hybrid, plain = (component(f"image-capture-{which}") for which in ("hybrid", "plain"))
-    return Workload(documented(hybrid, "hybrid capture"), documented(plain, "plain capture"), 65_000_000, 239_000_000)
-
-
-def frame_limited_latency(convolutions: int, *, frames: int, frame_rate: float, batch_size: int) -> float:
-    """Time of one image [s] where frames alone limit: each convolution serves a whole tiled batch.
-
-    Args:
-        convolutions: Optical convolutions of the network.
-        frames: Frames that one convolution takes.
-        frame_rate: Frame rate of the slowest device [Hz].
-        batch_size: Images that are tiled on one frame.
-    """
-    return convolutions * frames / frame_rate / batch_size

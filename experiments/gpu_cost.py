@@ -206,23 +206,34 @@ def energy_meter(device: torch.device) -> tuple[EnergyMeter | None, str]:
 
 
 def _nvml_meter(device: torch.device) -> tuple[EnergyMeter | None, str]:
+    nvml, handle = nvml_device(device)
+    if nvml is None:
+        return None, f"unknown: {handle}"
     try:
-        import pynvml
-    except ImportError:
-        return None, "unknown: pynvml is not installed"
-    try:
-        pynvml.nvmlInit()
-        # The CUDA index counts only the visible GPUs, the NVML index all of them: the UUID is common.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except pynvml.NVMLError as error:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except nvml.NVMLError as error:
         return None, f"unknown: NVML has no energy counter here ({error})"
 
     def start() -> Callable[[], float]:
-        before = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        return lambda: (pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) - before) * 1e-3  # the counter is in mJ
+        before = nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        return lambda: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle) - before) * 1e-3  # the counter is in mJ
 
     return start, "NVML total energy counter, gross"
+
+
+def nvml_device(device: torch.device) -> tuple[Any, Any]:
+    """The NVML library and its handle of a CUDA device, or ``None`` and the reason why not."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, "pynvml is not installed. Run: pip install nvidia-ml-py"
+    try:
+        pynvml.nvmlInit()
+        # The CUDA index counts only the visible GPUs, the NVML index all of them: the UUID is common.
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except pynvml.NVMLError as error:
+        return None, f"NVML does not know this device ({error})"
 
 
 def rapl_meter(folder: Path = RAPL_FOLDER) -> tuple[EnergyMeter | None, str]:

@@ -9,144 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from scipy.constants import speed_of_light
 
 from optics4f.devices import CameraDevice, SLMDevice, camera_device, slm_device
 
-from .terms import Term, amount, documented, total, weakest
-
-
-def _amount_of(unit: str) -> Any:
-    def parse(raw: Any, info: ValidationInfo) -> Term | None:
-        try:
-            return amount(raw, unit, info.field_name)
-        except (TypeError, AttributeError) as error:  # a list, a date, a number where text should be
-            raise ValueError(f"must be a quantity in {unit} or {{ low, nominal, high, source }}") from error
-
-    return BeforeValidator(parse)
-
-
-Time = Annotated[Term | None, _amount_of("s")]
-Length = Annotated[Term | None, _amount_of("m")]
-Rate = Annotated[Term | None, _amount_of("Hz")]
-BitRate = Annotated[Term | None, _amount_of("bit/s")]
-Power = Annotated[Term | None, _amount_of("W")]
-Energy = Annotated[Term | None, _amount_of("J")]
-Ratio = Annotated[Term | None, _amount_of("1")]
-Count = Annotated[int, Field(ge=1)]
-SLMName = Annotated[str, AfterValidator(lambda name: slm_device(name).slug)]
-CameraName = Annotated[str, AfterValidator(lambda name: camera_device(name).slug)]
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModulatorSettings(_Settings):
-    """A display or SLM: its preset, and numbers that override it or fill its gaps.
-
-    ``stored`` says that the patterns wait in the controller's memory: nothing is sent for a frame.
-    """
-
-    device: SLMName
-    shape: tuple[Count, Count] | None = None
-    bit_depth: Count | None = None
-    frame_rate: Rate = None
-    settle_time: Time = None
-    link_bandwidth: BitRate = None
-    power: Power = None
-    stored: bool = False
-
-
-class CameraSettings(_Settings):
-    """A camera; ``shape`` is the region that is read."""
-
-    device: CameraName
-    exposure_time: Time = None
-    shape: tuple[Count, Count] | None = None
-    bit_depth: Count | None = None
-    frame_rate: Rate = None
-    link_bandwidth: BitRate = None
-    power: Power = None
-
-
-class LaserSettings(_Settings):
-    """Optical power [W] and the fraction of the wall power that becomes light."""
-
-    power: Power = None
-    wall_plug_efficiency: Ratio = None
-
-
-class HostSettings(_Settings):
-    """The share of the computer's power that this system answers for [W]."""
-
-    power: Power = None
-
-
-class DigitalSettings(_Settings):
-    """The readout behind the camera: multiply-accumulates, and either a time or a rate [1/s] for them."""
-
-    macs: Annotated[int, Field(ge=0)] = 0
-    energy_per_mac: Energy = None
-    time: Time = None
-    mac_rate: Rate = None
-
-
-class ConversionSettings(_Settings):
-    """Energy of one sample [J]. Where the power of SLM or camera already contains its converters, state 0 here."""
-
-    dac_energy: Energy = None
-    adc_energy: Energy = None
-
-
-class OpticalCostSettings(_Settings):
-    """One image through a 4f system.
-
-    Attributes:
-        masks: Masks that one image needs, one exposure each; kernels tiled on one mask count once.
-        signed_pairs: Each mask is a pair: one exposure for the positive part, one for the negative.
-        colours: Wavelengths, one after the other, each with its own input frame and its own mask.
-        fixed_mask: The mask stays, for all colours too: nothing to upload, nothing to settle.
-        pipelined: Images overlap; throughput is that of the busiest device, not of the sum.
-        path_length: Way of the light, four focal lengths in a plain 4f.
-        display: Shows the input; left out, the input is the scene itself.
-    """
-
-    masks: Count = 1
-    signed_pairs: bool = False
-    colours: Count = 1
-    fixed_mask: bool = False
-    pipelined: bool = False
-    path_length: Length = None
-    display: ModulatorSettings | None = None
-    slm: ModulatorSettings
-    camera: CameraSettings
-    laser: LaserSettings = LaserSettings()
-    host: HostSettings = HostSettings()
-    digital: DigitalSettings = DigitalSettings()
-    conversion: ConversionSettings = ConversionSettings()
-
-    @model_validator(mode="after")
-    def _one_mask_cannot_be_many(self) -> OpticalCostSettings:
-        if self.fixed_mask and (self.masks > 1 or self.signed_pairs):
-            raise ValueError(
-                f"fixed_mask must go with masks = 1 and no signed_pairs, got masks = {self.masks}, "
-                f"signed_pairs = {self.signed_pairs}. Tile kernels and signs on the one mask."
-            )
-        return self
-
-    @property
-    def exposures(self) -> int:
-        """Camera exposures that one image needs."""
-        return self.masks * (2 if self.signed_pairs else 1) * self.colours
-
-    @property
-    def mask_changes(self) -> int:
-        """Times that the SLM takes another pattern for one image; a lone mask stays as it is."""
-        return 0 if self.fixed_mask or self.exposures == 1 else self.exposures
+from .optical_settings import CameraSettings, DigitalSettings, ModulatorSettings, OpticalCostSettings
+from .terms import Term, documented, total, weakest
 
 
 @dataclass(frozen=True)
@@ -193,8 +63,9 @@ def optical_cost(settings: OpticalCostSettings) -> CostTable:
         E = (P_\mathrm{laser}/\eta + P_\mathrm{SLM} + P_\mathrm{camera} + P_\mathrm{host})\, T'
           + N_\mathrm{in} E_\mathrm{DAC} + N_\mathrm{out} E_\mathrm{ADC} + N_\mathrm{MAC} E_\mathrm{MAC}
 
-    with :math:`T'` the time between images: :math:`T`, or that of the busiest device in a pipeline.
-    Exposure and readout of the camera add up: an overlapped readout is not modelled.
+    with :math:`T'` the time between images: :math:`T`, or that of the busiest device in a pipeline, over the images
+    that share a frame. ``counts`` are those of all images on a frame together; latency is theirs too, for an image
+    waits for its frame.
 
     Raises:
         ValueError: A number that neither preset nor configuration gives, by its name and table.
@@ -207,6 +78,7 @@ def optical_cost(settings: OpticalCostSettings) -> CostTable:
     }
     bottleneck = max(busy, key=lambda device: busy[device].nominal)
     interval = _slowest(busy.values()) if settings.pipelined else latency
+    interval = interval if settings.images_per_frame == 1 else _shared(interval, settings.images_per_frame)
     counts = _counts(settings)
     energies = tuple(_energies(settings, interval, counts))
     return CostTable(
@@ -221,6 +93,10 @@ def optical_cost(settings: OpticalCostSettings) -> CostTable:
     )
 
 
+def _shared(interval: Term, images: int) -> Term:
+    return (interval / images).named(f"{interval.name}, shared by {images} images", "s")
+
+
 def _slowest(terms: Iterable[Term]) -> Term:
     terms = tuple(terms)
     ends = (max(getattr(term, end) for term in terms) for end in ("low", "nominal", "high"))
@@ -228,36 +104,80 @@ def _slowest(terms: Iterable[Term]) -> Term:
 
 
 def _stages(settings: OpticalCostSettings) -> Iterable[Stage]:
-    display, slm, camera = settings.display, settings.slm, settings.camera
-    exposures, changes, inputs = settings.exposures, settings.mask_changes, settings.colours
-    shown = ("display",) if display else ()  # the input stands still while the masks go by
-    if display:
-        yield from _modulator_stages(display, "display", inputs, ("display",))
-    yield from _modulator_stages(slm, "slm", changes, (*shown, "slm"))
-
-    exposure = _known(camera.exposure_time, None, "exposure_time", "camera", "s")
-    yield Stage((exposures * exposure).named("exposure", "s"), (*shown, "slm", "camera"))
-    preset = camera_device(camera.device)
-    frame_rate = _known(camera.frame_rate, preset, "frame_rate", "camera", "Hz")
-    yield Stage((exposures / frame_rate).named("camera readout", "s"), ("camera",))
-    yield Stage(_transfer(camera, preset, "camera", exposures).named("link camera to host", "s"), ("camera link",))
-    yield Stage(_digital_time(settings.digital), ("host",))
+    yield from (_overlapped if settings.overlapped else _in_turn)(settings)
+    yield Stage(_digital_time(settings.digital, settings.images_per_frame), ("host",))
     path = _known(settings.path_length, None, "path_length", "optical", "m")
     yield Stage((path / speed_of_light).named("flight of the light", "s"), ())
+
+
+def _in_turn(settings: OpticalCostSettings) -> Iterable[Stage]:
+    """Each pattern is loaded, settles, is exposed and read before the next."""
+    display, slm, camera = settings.display, settings.slm, settings.camera
+    shown = ("display",) if display else ()  # the input stands still while the masks go by
+    if display:
+        yield from _modulator_stages(display, "display", settings.input_frames, ("display",))
+    yield from _modulator_stages(slm, "slm", settings.mask_changes, (*shown, "slm"))
+    exposure, frame, link = _camera_times(camera)
+    exposures = settings.exposures
+    yield Stage((exposures * exposure).named("exposure", "s"), (*shown, "slm", "camera"))
+    yield Stage((exposures * frame).named("camera readout", "s"), ("camera",))
+    yield Stage((exposures * link).named("link camera to host", "s"), ("camera link",))
+
+
+def _overlapped(settings: OpticalCostSettings) -> Iterable[Stage]:
+    """Loading, exposing and reading at the same time: the slowest sets the beat, the first and last frame add theirs.
+
+    The published form is the number of passes over the lower frame rate, plus a readout and the back end.
+    """
+    display, slm, camera = settings.display, settings.slm, settings.camera
+    shown = ("display",) if display else ()
+    exposure, frame, link = _camera_times(camera)
+    beats = [frame.named("camera frame", "s"), link.named("camera link", "s")]
+    if settings.mask_changes:
+        if display:
+            yield from _modulator_stages(display, "display", settings.input_frames, ("display",))
+        driver, table = slm, "slm"
+    else:
+        driver, table = display, "display"  # the mask stays: frames are those of the input, or of the scene
+    if driver:
+        first, wait, settle = _modulator_times(driver, table)
+        yield Stage(first.named(f"link host to {table}", "s"), ())
+        beats += [wait.named(f"{table} frame", "s"), first.named(f"{table} link", "s")]
+        exposure = settle + exposure
+    beats.append(exposure.named("settling and exposure" if driver else "exposure", "s"))
+    beat = _slowest(beats)
+    limit = max(beats, key=lambda term: term.nominal)
+    yield Stage(
+        (settings.exposures * beat).named("exposure", "s", source=f"longest at each: {limit.name} ({limit.source})"),
+        (*shown, "slm", "camera"),
+    )
+    yield Stage(frame.named("camera readout", "s"), ())
+    yield Stage(link.named("link camera to host", "s"), ())
+
+
+def _camera_times(camera: CameraSettings) -> tuple[Term, Term, Term]:
+    """One exposure, one readout, one transfer [s]."""
+    preset = camera_device(camera.device)
+    exposure = _known(camera.exposure_time, None, "exposure_time", "camera", "s")
+    frame_rate = _known(camera.frame_rate, preset, "frame_rate", "camera", "Hz")
+    return exposure, (1 / frame_rate).named("frame", "s"), _transfer(camera, preset, "camera")
+
+
+def _modulator_times(settings: ModulatorSettings, table: str) -> tuple[Term, Term, Term]:
+    """One transfer, one frame, one settling [s]."""
+    preset = slm_device(settings.device)
+    stored = Term("", 0.0, 0.0, 0.0, "s", "patterns stored in the controller", "assumed")
+    link = stored if settings.stored else _transfer(settings, preset, table)
+    frame = (1 / _known(settings.frame_rate, preset, "frame_rate", table, "Hz")).named("frame", "s")
+    return link, frame, _known(settings.settle_time, preset, "settle_time", table, "s")
 
 
 def _modulator_stages(
     settings: ModulatorSettings, table: str, frames: int, occupies: tuple[str, ...]
 ) -> Iterable[Stage]:
-    if frames == 0:
-        none = Term("", 0.0, 0.0, 0.0, "s", "the mask stays: nothing to upload, nothing to settle", "modelled")
-        link = wait = settle = none
-    else:
-        preset = slm_device(settings.device)
-        stored = Term("", 0.0, 0.0, 0.0, "s", "patterns stored in the controller", "assumed")
-        link = stored if settings.stored else _transfer(settings, preset, table, frames)
-        wait = frames / _known(settings.frame_rate, preset, "frame_rate", table, "Hz")
-        settle = frames * _known(settings.settle_time, preset, "settle_time", table, "s")
+    none = Term("", 0.0, 0.0, 0.0, "s", "the mask stays: nothing to upload, nothing to settle", "modelled")
+    times = (frames * term for term in _modulator_times(settings, table)) if frames else (none,) * 3
+    link, wait, settle = times
     yield Stage(link.named(f"link host to {table}", "s"), (f"{table} link",))
     yield Stage(wait.named(f"{table} frame wait", "s"), occupies)
     yield Stage(settle.named(f"{table} settling", "s"), occupies)
@@ -285,23 +205,22 @@ def _pixels(settings: ModulatorSettings | CameraSettings, preset: SLMDevice | Ca
     return math.prod(preset.shape.value)
 
 
-def _transfer(
-    settings: ModulatorSettings | CameraSettings, preset: SLMDevice | CameraDevice, table: str, frames: int
-) -> Term:
+def _transfer(settings: ModulatorSettings | CameraSettings, preset: SLMDevice | CameraDevice, table: str) -> Term:
+    """Time of one frame on its link [s]."""
     if settings.bit_depth is None and preset.bit_depth is None:
         raise ValueError(f"bit_depth of {preset.slug} must be known. Write bit_depth = ... under [{table}].")
     bits = settings.bit_depth or preset.bit_depth.value
     bandwidth = _known(settings.link_bandwidth, preset, "link_bandwidth", table, "bit/s")
-    return frames * _pixels(settings, preset, table) * bits / bandwidth
+    return (_pixels(settings, preset, table) * bits / bandwidth).named("link", "s")
 
 
-def _digital_time(digital: DigitalSettings) -> Term:
+def _digital_time(digital: DigitalSettings, images: int) -> Term:
     if digital.time is not None:
-        return digital.time.named("digital readout", "s")
+        return (images * digital.time).named("digital readout", "s")
     if digital.macs == 0:
         return Term("digital readout", 0.0, 0.0, 0.0, "s", "no digital readout", "modelled")
     rate = _known(digital.mac_rate, None, "mac_rate", "digital", "1/s")
-    return (digital.macs / rate).named("digital readout", "s")
+    return (images * digital.macs / rate).named("digital readout", "s")
 
 
 def _counts(settings: OpticalCostSettings) -> dict[str, int]:
@@ -309,13 +228,14 @@ def _counts(settings: OpticalCostSettings) -> dict[str, int]:
     samples = settings.exposures * _pixels(camera, camera_device(camera.device), "camera")
     written = settings.mask_changes and settings.mask_changes * _pixels(slm, slm_device(slm.device), "slm")
     if settings.display:
-        written += settings.colours * _pixels(settings.display, slm_device(settings.display.device), "display")
+        written += settings.input_frames * _pixels(settings.display, slm_device(settings.display.device), "display")
     return {
+        "images per frame": settings.images_per_frame,
         "exposures": settings.exposures,
         "mask changes": settings.mask_changes,
         "samples written": written,
         "samples read": samples,
-        "digital MACs": settings.digital.macs,
+        "digital MACs": settings.images_per_frame * settings.digital.macs,
     }
 
 
@@ -340,4 +260,5 @@ def _energies(settings: OpticalCostSettings, interval: Term, counts: Mapping[str
         if counts[counted] == 0:
             yield Term(name, 0.0, 0.0, 0.0, "J", f"no {counted}", "modelled")
         else:
-            yield (counts[counted] * _known(energy, None, key, table, "J")).named(name, "J")
+            share = counts[counted] / counts["images per frame"]
+            yield (share * _known(energy, None, key, table, "J")).named(name, "J")

@@ -188,7 +188,29 @@ EXPERIMENTS = {
     "": set(),
     "terms": COST,
     "gpu_cost": {"terms", *COST},
-    "hardware_cost": {"terms", *COST},
+    "optical_settings": {"terms", "optics4f.devices"},
+    "hardware_cost": {"optical_settings", "terms", *COST},
+    "monte_carlo": {"optical_settings", "terms", "optics4f.devices"},
+    "measured_inference": {"gpu_cost", "runs", "terms", "optics4f.devices"},
+    "published_cases": {"compare_cost", "hardware_cost", "terms", *COST},
+    "cost_settings": {"optical_settings", "optics4f.config", "optics4f.devices"},
+    "resolution_sweep": {
+        *("cost_settings", "hardware_cost", "monte_carlo", "optical_settings", "terms", "optics4f.devices"),
+    },
+    "electronics_sweep": {
+        *("cost_settings", "gpu_cost", "measured_inference", "resolution_sweep", "terms"),
+        *("kd.readout", "kd.seeding", "kd.students", "kd.teachers", *COST),
+    },
+    "cost_report": {"published_cases", "resolution_sweep", "tables", "optics4f.plotting", "optics4f.units"},
+    "cost_command": {
+        *("cost_report", "cost_settings", "electronics_sweep", "gpu_cost", "hardware_cost", "measured_inference"),
+        *("resolution_sweep", "runs", "tables", "optics4f.files"),
+    },
+    "sweep": {"runs"},
+    "local_pool": {"sweep"},
+    "cluster": {"sweep"},
+    "sweep_command": {"cluster", "local_pool", "sweep", "optics4f.config"},
+    "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", *COST},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
     "runs": {"kd.provenance", "optics4f", "optics4f.files"},
@@ -231,7 +253,9 @@ EXPERIMENTS = {
         *("tables", "terms", "training_pool", "optics4f.bundle"),
         *("kd.complexity", "kd.data.images", "kd.students", "kd.training"),
     },
-    "__main__": {"benchmark", "demo", "settings", "optics4f.console"},
+    "__main__": {
+        *("benchmark", "cost_command", "cost_settings", "demo", "settings", "sweep_command", "optics4f.console"),
+    },
 }
 
 

@@ -179,7 +179,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False, *
 
     Args:
         name: A key of ``DATASETS``, or a folder below the root with one folder of pictures per class.
-        root: Folder that holds the sets; ``None`` takes ``$KD_DATA``, else the user's cache.
+        root: Folder that holds the sets; ``None`` takes ``$OPTICS4F_DATA``, else the user's cache.
         download: Whether to fetch what is not there and may be fetched.
         options: For the set's loader, such as ``size`` and ``split_seed``. ``grey`` is taken by every set: without
             effect on those that are grey.

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-ENVIRONMENT = "KD_DATA"  # environment variable that names the folder of all data sets
+ENVIRONMENT = "OPTICS4F_DATA"  # environment variable that names the folder of all data sets
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Folder that holds one folder per data set: ``root``, else ``$KD_DATA``, else the user's cache.
+    """Folder that holds one folder per data set: ``root``, else ``$OPTICS4F_DATA``, else the user's cache.
 
     Args:
         root: The folder, or ``None`` to ask the environment.

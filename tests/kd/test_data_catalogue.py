@@ -133,9 +133,9 @@ def test_without_pooch_the_install_is_named(monkeypatch, tmp_path):
 
 def test_the_argument_comes_before_the_environment_and_that_before_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("KD_DATA", raising=False)
+    monkeypatch.delenv("OPTICS4F_DATA", raising=False)
     assert data_root() == tmp_path / "optics4f" / "data"
-    monkeypatch.setenv("KD_DATA", "/somewhere")
+    monkeypatch.setenv("OPTICS4F_DATA", "/somewhere")
     assert str(data_root()) == "/somewhere"
     assert data_root(tmp_path) == tmp_path
 
@@ -147,7 +147,7 @@ def test_a_missing_set_says_what_to_put_where(tmp_path, name):
     message, entry = str(caught.value), DATASETS[name]
     assert str(tmp_path / entry.folders[0]) in message
     assert entry.advice in message
-    assert "KD_DATA" in message
+    assert "OPTICS4F_DATA" in message
     assert "\n" not in message
     assert ("download=True" in message) == bool(entry.files or "scikit_learn_data" in entry.folders)
     assert not list(tmp_path.iterdir())

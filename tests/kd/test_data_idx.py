@@ -1,4 +1,4 @@
-"""IDX files written byte by byte by the test, and the real sets where KD_DATA names them."""
+"""IDX files written byte by byte by the test, and the real sets where OPTICS4F_DATA names them."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""The real sets, where the environment variable KD_DATA names a folder that has them: counts and known numbers."""
+"""The real sets, where OPTICS4F_DATA names a folder that has them: counts and known numbers."""
 
 import os
 
@@ -9,7 +9,7 @@ from kd.data.catalogue import load
 from kd.data.images import DataSplits
 from kd.data.segmentation import CAMVID
 
-pytestmark = pytest.mark.skipif("KD_DATA" not in os.environ, reason="KD_DATA names no data folder")
+pytestmark = pytest.mark.skipif("OPTICS4F_DATA" not in os.environ, reason="OPTICS4F_DATA names no data folder")
 
 
 def real(name: str, **options) -> DataSplits:

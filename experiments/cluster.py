@@ -1,0 +1,98 @@
+"""Runs on a Dask cluster, by the address of its scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from .sweep import Outcome, Run, perform_on_one_thread
+
+CONNECT = 20  # s: a scheduler that does not answer by then is not there
+
+
+class DaskWorkers:
+    """The workers of a Dask cluster (https://distributed.dask.org).
+
+    A worker that dies has its run taken up by another. Where more workers die than the scheduler allows
+    (``distributed.scheduler.allowed-failures``, 3 where nobody changed it), it blames all runs that waited on them;
+    those are done again, one at a time after all others, and the one that still kills its workers is given up. This
+    package must be installed where the workers are, in the same version.
+
+    Args:
+        address: Of the scheduler, ``"tcp://host:8786"``, or the path of the JSON file that it wrote about itself.
+
+    Raises:
+        ImportError: ``distributed`` is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.distributed = distributed()
+        self.address = address
+
+    @property
+    def name(self) -> str:
+        """For a progress bar."""
+        return self.address
+
+    def outcomes(self, runs: Sequence[Run]) -> Iterator[Outcome]:
+        """Do all runs; see :class:`experiments.sweep.Workers`. Left early, it takes back what has not begun.
+
+        Raises:
+            ValueError: No scheduler answers at the address.
+        """
+        with self._client() as client:
+            blamed = yield from self._together(client, runs, final=False)
+            for run in blamed:
+                yield from self._together(client, [run], final=True)
+
+    def _together(self, client: Any, runs: Sequence[Run], *, final: bool) -> Generator[Outcome, None, list[Run]]:
+        """Outcomes of all runs; returns those that are blamed for dead workers, unless that is ``final``."""
+        # Names of their own: nothing of another sweep on the same cluster is taken for one of these.
+        futures = {client.submit(_perform, run, pure=False): run for run in runs}
+        blamed = []
+        for future in self.distributed.as_completed(list(futures), loop=client.loop, raise_errors=False):
+            run = futures.pop(future)
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, self.distributed.KilledWorker) and not final:
+                blamed.append(run)
+            else:
+                yield Outcome(run.key, error=_in_words(error))
+        return blamed
+
+    def _client(self) -> Any:
+        where = {"scheduler_file": self.address} if self.address.endswith(".json") else {"address": self.address}
+        try:
+            return self.distributed.Client(**where, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"cluster must be the address of a Dask scheduler that runs, got {self.address!r}: {error}. "
+                "Start one with: dask scheduler"
+            ) from error
+
+
+def distributed() -> ModuleType:
+    """The library ``distributed``.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        return import_module("distributed")
+    except ImportError as error:
+        raise ImportError(
+            'dask.distributed must be installed for --cluster, got none. Run: pip install "optics4f[cluster]"'
+        ) from error
+
+
+def _perform(run: Run) -> Outcome:
+    return perform_on_one_thread(run, distributed().get_worker().address)
+
+
+def _in_words(error: BaseException) -> str:
+    if type(error).__name__ == "KilledWorker":
+        return f"{error.allowed_failures + 1} workers died of it, as they do for want of memory"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

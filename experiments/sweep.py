@@ -1,0 +1,239 @@
+"""Many runs, each once: on the cores of this machine, or on a Dask cluster; what is finished is not run again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .runs import write_jsonl
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of a function with JSON arguments.
+
+    Attributes:
+        function: ``"package.module:name"``, imported where it runs; returns what JSON can hold.
+        arguments: Keyword arguments, a seed among them: a run may depend on nothing else.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Name of the run: the same function with the same arguments is the same run."""
+        text = json.dumps([self.function, self.arguments], sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: ``result``, or ``error`` in one line."""
+
+    key: str
+    result: Any = None
+    error: str | None = None
+    seconds: float = 0.0
+    worker: str = ""
+
+
+class Workers(Protocol):
+    """Where runs are done: yields the outcome of every run once, in the order in which they finish."""
+
+    name: str
+
+    def outcomes(self, runs: Sequence[Run]) -> Iterator[Outcome]:
+        """Do all runs."""
+
+
+@dataclass
+class Summary:
+    """How a sweep went."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def grid(function: str, axes: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any] | None = None) -> list[Run]:
+    """All combinations of the values on the axes, the last axis fastest."""
+    return [
+        Run(function, dict(fixed or {}) | dict(zip(axes, values, strict=True))) for values in product(*axes.values())
+    ]
+
+
+def sweep(runs: Iterable[Run], out: Path, workers: Workers, console: Console) -> Summary:
+    """Do every run whose result ``out / "results.jsonl"`` does not hold yet.
+
+    The file has one line a run, in the order of ``runs`` whatever the order in which they finish, and holds nothing
+    but function, arguments and result: it is the same wherever the runs were done. ``timing.jsonl`` says where and
+    how long. Both are replaced whole, so that a reader and a power cut find complete lines only. A run that raises
+    is told of and left out; started again, it is tried again.
+
+    Args:
+        runs: What to do.
+        out: Folder, made if need be. Results of other runs that are there stay.
+        workers: Where to do it.
+        console: For progress.
+
+    Raises:
+        ValueError: Two runs that are the same, or a folder in which another sweep is at work.
+    """
+    runs = list(runs)
+    if len({run.key for run in runs}) < len(runs):
+        raise ValueError(f"runs must differ, got {len(runs)} of which {len({r.key for r in runs})} do. Vary the seed.")
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone_in(out):
+        store = _Store(out, runs)
+        waiting = [run for run in runs if run.key not in store.results]
+        summary = Summary(skipped=len(runs) - len(waiting))
+        started = time.perf_counter()
+        try:
+            with _progress(console) as bar:
+                task = bar.add_task(f"runs on {workers.name}", total=len(runs), completed=summary.skipped)
+                for outcome in workers.outcomes(waiting) if waiting else ():
+                    if outcome.error is None:
+                        store.add(outcome)
+                        summary.done += 1
+                    else:
+                        summary.failed[outcome.key] = outcome.error
+                        bar.console.print(f"run {outcome.key} failed: {outcome.error}", markup=False)
+                    bar.advance(task)
+        finally:
+            store.write()  # what is finished stays finished, whatever ended the sweep
+        summary.seconds = time.perf_counter() - started
+    return summary
+
+
+class _Store:
+    """Results in memory and, a moment later, in the file."""
+
+    def __init__(self, out: Path, runs: Sequence[Run]) -> None:
+        self.paths = out / "results.jsonl", out / "timing.jsonl"
+        self.order = {run.key: run for run in runs}
+        old, timing = (_read(path) for path in self.paths)
+        self.others = {key: row for key, row in old.items() if key not in self.order}
+        self.results = {key: row for key, row in old.items() if key in self.order}
+        self.timing = timing
+        self.changed = False
+        self.next_write = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        run = self.order[outcome.key]
+        row = {"key": run.key, "function": run.function, "arguments": dict(run.arguments), "result": outcome.result}
+        self.results[run.key] = row
+        self.timing[run.key] = {"key": run.key, "seconds": outcome.seconds, "worker": outcome.worker}
+        self.changed = True
+        if time.perf_counter() >= self.next_write:
+            self.write()
+
+    def write(self) -> None:
+        """Replace both files; a long file is written less often, for at most a twentieth of the time."""
+        if not self.changed:
+            return
+        started = time.perf_counter()
+        keys = [*self.others, *(key for key in self.order if key in self.results)]
+        write_jsonl(self.paths[1], (self.timing[key] for key in keys if key in self.timing))
+        write_jsonl(self.paths[0], (self.others.get(key) or self.results[key] for key in keys))
+        finished = time.perf_counter()
+        self.next_write = finished + 20 * (finished - started)
+        self.changed = False
+
+
+def _read(path: Path) -> dict[str, dict]:
+    if not path.exists():
+        return {}
+    rows = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            rows[row["key"]] = row
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}:{number} must be a JSON object with a key, got {line[:60]!r}. Remove the line, or the file."
+            ) from error
+    return rows
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """A lock that ends with the process that holds it, even where that is killed."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (folder / "sweep.lock").open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"{folder} must be free, got a sweep at work in it. Wait, or write elsewhere.") from error
+        yield
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        *(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def perform(run: Run, worker: str) -> Outcome:
+    """Do one run here. An exception is an outcome too, in one line."""
+    started = time.perf_counter()
+    try:
+        result = named(run.function)(**run.arguments)
+        json.dumps(result, allow_nan=False)
+    except Exception as error:
+        words = " ".join(str(error).split()) or "no reason given"
+        return Outcome(run.key, error=f"{type(error).__name__}: {words[:300]}", worker=worker)
+    return Outcome(run.key, result, seconds=time.perf_counter() - started, worker=worker)
+
+
+def perform_on_one_thread(run: Run, worker: str) -> Outcome:
+    """Do one run in a worker: with one thread a run's result does not depend on the cores of its machine."""
+    torch.set_num_threads(1)
+    return perform(run, worker)
+
+
+def named(function: str) -> Any:
+    """The function that ``"package.module:name"`` names.
+
+    Raises:
+        ValueError: No such module, or no such name in it.
+    """
+    module, _, name = function.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f'function must be "package.module:name", got "{function}": {error}.') from error
+
+
+class Here:
+    """One run after the other in this process, on one thread each."""
+
+    name = "this process"
+
+    def outcomes(self, runs: Sequence[Run]) -> Iterator[Outcome]:
+        """Do all runs; see :class:`Workers`."""
+        threads = torch.get_num_threads()
+        try:
+            for run in runs:
+                yield perform_on_one_thread(run, self.name)
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,102 @@
+"""A sweep on a Dask cluster of separate processes, one of which is killed on the way."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments import cluster
+from experiments.cluster import DaskWorkers
+from experiments.sweep import Here, grid, sweep
+
+dask = pytest.importorskip("dask", reason="needs the extra [cluster]")
+distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
+sys.path.insert(0, str(Path(__file__).parent))  # processes that are spawned find sweep_runs by this path
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def local_cluster():
+    quick = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a run is given up with its second worker
+    with (
+        quick,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="CRITICAL"
+        ) as found,
+    ):
+        yield found
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_sixty_runs_with_a_worker_killed_among_them_are_done_once_each_as_a_serial_sweep_does_them(
+    local_cluster, tmp_path
+):
+    runs = grid("sweep_runs:noise", {"seed": range(32), "size": [40, 90]}, {"pause": 0.05})
+    assert len(runs) == 64
+    victim = next(iter(local_cluster.workers.values()))
+    pid = victim.pid
+    at_death: list[int] = []
+
+    def kill():
+        path = tmp_path / "cluster" / "results.jsonl"
+        while not path.exists() or len(path.read_text().splitlines()) < 10:
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+        at_death.append(len(path.read_text().splitlines()))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = sweep(runs, tmp_path / "cluster", DaskWorkers(local_cluster.scheduler_address), QUIET)
+    killer.join()
+    assert (summary.done, summary.skipped, summary.failed) == (64, 0, {})
+
+    sweep(
+        grid("sweep_runs:noise", {"seed": range(32), "size": [40, 90]}, {"pause": 0.05}), tmp_path / "s", Here(), QUIET
+    )
+    assert (tmp_path / "cluster" / "results.jsonl").read_bytes() == (tmp_path / "s" / "results.jsonl").read_bytes()
+    keys = [row["key"] for row in lines(tmp_path / "cluster" / "results.jsonl")]
+    assert len(keys) == len(set(keys)) == 64
+    assert 10 <= at_death[0] <= 60  # in the middle
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+    again = sweep(runs, tmp_path / "cluster", DaskWorkers(local_cluster.scheduler_address), QUIET)
+    assert (again.done, again.skipped) == (0, 64)
+
+
+def test_a_run_that_raises_on_a_worker_is_told_of(local_cluster, tmp_path):
+    runs = grid("sweep_runs:fails", {"seed": [0, 1]})
+    summary = sweep(runs, tmp_path, DaskWorkers(local_cluster.scheduler_address), QUIET)
+    assert summary.failed == {runs[1].key: "ValueError: seed must be even, got 1."}
+    assert summary.done == 1
+
+
+def test_a_run_that_kills_its_workers_is_given_up_and_the_others_are_done(local_cluster, tmp_path):
+    (tmp_path / "tombs").mkdir()
+    (killer,) = grid("sweep_runs:dies", {"seed": [7]}, {"folder": str(tmp_path / "tombs"), "times": 99})
+    others = grid("sweep_runs:fails", {"seed": [2, 4, 6]})
+    summary = sweep([killer, *others], tmp_path / "out", DaskWorkers(local_cluster.scheduler_address), QUIET)
+    assert summary.failed == {killer.key: "2 workers died of it, as they do for want of memory"}
+    assert [row["result"] for row in lines(tmp_path / "out" / "results.jsonl")] == [2, 4, 6]
+    assert len(list((tmp_path / "tombs").iterdir())) == 4  # two in company, two alone
+
+
+def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT", 1)
+    with pytest.raises(ValueError, match="cluster must be the address of a Dask scheduler that runs, got 'tcp://127"):
+        sweep(grid("sweep_runs:noise", {"seed": [1]}, {"size": 3}), tmp_path, DaskWorkers("tcp://127.0.0.1:9"), QUIET)
+
+
+def test_without_the_library_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r'pip install "optics4f\[cluster\]"'):
+        DaskWorkers("tcp://127.0.0.1:8786")
