@@ -1,4 +1,4 @@
-"""``python -m experiments``: demo, benchmark, cost, sweep."""
+"""``python -m experiments``: demo, benchmark, paper, cost, sweep."""
 
 from __future__ import annotations
 
@@ -67,6 +67,32 @@ def sweep(
 
     with errors_in_one_line(RunsFailed):
         run_sweep(config, out, Console(), cluster=cluster, workers=workers)
+
+
+@app.command()
+def paper(
+    name: Annotated[str, typer.Argument(metavar="SET", help="mnist, fashion_mnist, ... or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of results; runs/paper_SET by default.")] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only these; repeat for several.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Only these; repeat for several.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+) -> None:
+    """Teacher, linear students, physical students and controls on one data set; goes on where it was stopped.
+
+    The data are looked for in the folder that OPTICS4F_DATA names.
+
+    Example: python -m experiments paper mnist --workers 2
+    """
+    from .paper import RowsFailed, run_paper
+
+    with errors_in_one_line(RowsFailed):
+        from .paper_settings import configuration_of, load_paper
+
+        configuration = load_paper(name if name.endswith(".toml") else configuration_of(name))
+        folder = Path("runs") / f"paper_{configuration.settings.data.name}" if out is None else out
+        places = {"cluster": cluster, "workers": workers}
+        run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), **places)
 
 
 if __name__ == "__main__":

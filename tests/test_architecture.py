@@ -210,6 +210,16 @@ EXPERIMENTS = {
     "local_pool": {"sweep"},
     "cluster": {"sweep"},
     "sweep_command": {"cluster", "local_pool", "sweep", "optics4f.config"},
+    "paper_settings": {"kd.training", "optics4f.config"},
+    "paper_rows": {
+        *("paper_settings", "kd.data.images", "kd.readout", "kd.sclc", "kd.seeding", "kd.students", "kd.teachers"),
+        "optics4f.design",
+    },
+    "paper_run": {
+        *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
+        *("kd.data.images", "kd.students", "kd.training"),
+    },
+    "paper": {"cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", *COST},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
@@ -254,7 +264,17 @@ EXPERIMENTS = {
         *("kd.complexity", "kd.data.images", "kd.students", "kd.training"),
     },
     "__main__": {
-        *("benchmark", "cost_command", "cost_settings", "demo", "settings", "sweep_command", "optics4f.console"),
+        *(
+            "benchmark",
+            "cost_command",
+            "cost_settings",
+            "demo",
+            "paper",
+            "paper_settings",
+            "settings",
+            "sweep_command",
+            "optics4f.console",
+        ),
     },
 }
 

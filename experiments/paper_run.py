@@ -1,0 +1,129 @@
+"""One row of a paper's table with one seed, as a run of a sweep: it goes on where it was killed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd.checkpoints import load_checkpoint, save_checkpoint
+from kd.complexity import digital_macs, trainable_parameters
+from kd.data.catalogue import load
+from kd.data.images import DataSplits
+from kd.students import OpticalStudent, Student
+from kd.training import evaluate, fit
+
+from .paper_rows import PAPER_ROWS
+from .paper_settings import fingerprint, load_paper
+from .runs import provenance
+
+EVALUATION_SEED = 0  # of the camera noise that test images see, the same for all rows
+LINEAR_TO = 1e-4
+
+
+def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | None = None) -> dict[str, Any]:
+    """Train one row with one seed, keep its checkpoint, read the test set once.
+
+    Args:
+        config: TOML file of the table, on a path that every worker sees.
+        row: A key of ``PAPER_ROWS``.
+        seed: Of weights, masks, batches and noise.
+        folder: Where checkpoints and the state of unfinished runs are; holds the teacher's checkpoint for a row that
+            is taught.
+        settings: Fingerprint that the file must have.
+
+    Returns:
+        One line of the results.
+    """
+    if row not in PAPER_ROWS:
+        raise ValueError(f"row must be one of {', '.join(PAPER_ROWS)}, got {row!r}.")
+    configuration, made, start = load_paper(config), PAPER_ROWS[row], time.perf_counter()
+    if settings not in (None, fingerprint(configuration.text)):
+        raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
+    settings = configuration.settings
+    data = load(settings.data.name, **settings.data.options)
+    model = made.build(settings, data, seed)
+    teacher = None
+    if made.taught:
+        teacher = PAPER_ROWS["teacher"].build(settings, data, seed)
+        load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
+    schedule = settings.teacher if row == "teacher" else settings.student
+    state = Path(folder) / f"{row}-{seed}.state"
+    history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
+    result = evaluate(model, data.test, seed=EVALUATION_SEED)
+    kept = next(record for record in history if record["restored"])
+    found = {
+        "dataset": settings.data.name,
+        "row": row,
+        "seed": seed,
+        "test_accuracy": result.accuracy,
+        "validation_accuracy": kept["validation_accuracy"],
+        "epoch": kept["epoch"],
+        "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
+        **described(model, data),
+        "commit": provenance()["commit"],
+        "training_seconds": sum(record["seconds"] for record in history),
+        "duration_seconds": time.perf_counter() - start,
+    }
+    if made.linear:
+        found["front_end_nonlinearity"] = nonlinearity(model, data)
+        if found["front_end_nonlinearity"] > LINEAR_TO:
+            raise RuntimeError(f"{row} must be linear before its readout, got {found['front_end_nonlinearity']:.2g}.")
+    save_checkpoint(
+        checkpoint(folder, row, seed),
+        model,
+        config=settings.model_dump(mode="json"),
+        seed=seed,
+        metrics={"test_accuracy": result.accuracy, "validation_accuracy": kept["validation_accuracy"]},
+    )
+    state.unlink(missing_ok=True)
+    return found
+
+
+def checkpoint(folder: str | Path, row: str, seed: int) -> Path:
+    """File of the trained weights."""
+    return Path(folder) / f"{row}-{seed}.safetensors"
+
+
+def described(model: nn.Module, data: DataSplits) -> dict[str, Any]:
+    """Electronics and light that one image takes."""
+    counted = copy.deepcopy(model)
+    if isinstance(counted, OpticalStudent):
+        counted.reseed(EVALUATION_SEED)
+    found: dict[str, Any] = {
+        "parameters": trainable_parameters(model),
+        "readout_parameters": trainable_parameters(model.readout) if isinstance(model, Student) else None,
+        "digital_macs": digital_macs(counted, tuple(data.test.images.shape[1:])),
+    }
+    if isinstance(model, OpticalStudent):
+        found |= light_of(model, data)
+    return found
+
+
+@torch.no_grad()
+def light_of(model: OpticalStudent, data: DataSplits) -> dict[str, float]:
+    """Share of the light behind the masks that lands in the PSF window, and what the camera collects for an image."""
+    bench, route = model.front_end.bench, model.front_end.route
+    share = route.window_efficiency() if hasattr(route, "window_efficiency") else None
+    light = route(data.test.images[:64])
+    electrons = bench.camera.integrated(light).sum((1, 2, 3)).mean().item() * bench.camera.white
+    sensor = bench.camera.sensor
+    found = {"electrons_per_image": electrons}
+    if sensor is not None and sensor.quantum_efficiency is not None:
+        found["photons_per_image"] = electrons / sensor.quantum_efficiency
+    if share is not None:
+        found |= {"light_in_window": share.mean().item(), "light_in_window_least": share.min().item()}
+    return found
+
+
+@torch.no_grad()
+def nonlinearity(model: Student, data: DataSplits) -> float:
+    """Relative deviation of the front end from f(a + 2 b) = f(a) + 2 f(b) on test images; 0 for a linear one."""
+    a, b = data.test.images[:16], data.test.images[16:32]
+    front = model.front_end.eval()
+    whole = front(a + 2 * b)
+    return ((whole - front(a) - 2 * front(b)).norm() / whole.norm()).item()

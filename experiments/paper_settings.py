@@ -1,0 +1,86 @@
+"""What ``python -m experiments paper`` is told: one TOML file a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kd.training import TrainingSettings
+from optics4f.config import BenchSpecification, ConfigError, Specification, read_toml, validated
+
+
+class PaperData(Specification):
+    """``[data]``: which images; ``options`` are those of the set's loader."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class PaperModels(Specification):
+    """``[models]``: what all rows share."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
+    teacher: Literal["conv", "alexnet", "resnet"] = "conv"
+    teacher_width: int = Field(16, ge=1)
+    kernel_size: int = Field(7, ge=1)  # of the digital rows; that of the masks is free
+    sclc_channels: tuple[Annotated[int, Field(ge=1)], ...] = (8, 16)  # before the last, which has one a mask
+    pool: int = Field(8, ge=1)  # regions per axis of every student's readout
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
+    initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
+
+
+class PaperSettings(Specification):
+    """The whole file."""
+
+    bench: BenchSpecification
+    data: PaperData
+    models: PaperModels
+    teacher: TrainingSettings
+    student: TrainingSettings
+
+
+@dataclass(frozen=True)
+class PaperConfiguration:
+    """Settings, and the text and file that they were read from."""
+
+    settings: PaperSettings
+    text: str
+    path: Path
+
+
+def load_paper(path: str | Path) -> PaperConfiguration:
+    """Read and check a file for ``python -m experiments paper``.
+
+    Raises:
+        ConfigError: Any defect, in one line.
+    """
+    content, text = read_toml(path)
+    settings = validated(PaperSettings, content, source=str(path), text=text)
+    if settings.models.kernel_size % 2 == 0:
+        raise ConfigError(f"{path}: models.kernel_size must be odd, got {settings.models.kernel_size}.")
+    return PaperConfiguration(settings, text, Path(path))
+
+
+def fingerprint(text: str) -> str:
+    """What tells results of one file from those of the same file after a change."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+CONFIGURATIONS = Path(__file__).parent / "configs"
+
+
+def configuration_of(name: str) -> Path:
+    """The file of a data set that comes with the project.
+
+    Raises:
+        ValueError: There is none.
+    """
+    path = CONFIGURATIONS / f"paper_{name}.toml"
+    if not path.is_file():
+        known = sorted(p.stem.removeprefix("paper_") for p in CONFIGURATIONS.glob("paper_*.toml"))
+        raise ValueError(f"set must be one of {', '.join(known)}, or a TOML file, got {name!r}.")
+    return path

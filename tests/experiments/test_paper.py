@@ -1,0 +1,130 @@
+"""Tables of a data set: every row trains, results go on where they stopped, and statistics are those of scipy."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from scipy import stats
+from typer.testing import CliRunner
+
+from experiments.__main__ import app
+from experiments.paper import gain, gains, run_paper, table_rows
+from experiments.paper_rows import PAPER_ROWS
+from experiments.paper_run import nonlinearity, paper_row
+from experiments.paper_settings import CONFIGURATIONS, load_paper
+from kd.data.catalogue import load
+
+SMALL = CONFIGURATIONS / "paper_digits.toml"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The file for digits with one epoch of large batches and two masks."""
+    text = SMALL.read_text().replace("masks = 4", "masks = 2").replace("shape = [128, 128]", "shape = [64, 64]")
+    for epochs in ("epochs = 15", "epochs = 30"):
+        text = text.replace(epochs, "epochs = 1\nbatch_size = 256")
+    path = tmp_path_factory.mktemp("paper") / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_row_builds_and_only_the_linear_ones_are_linear(small):
+    settings = load_paper(small).settings
+    data = load("digits", **settings.data.options)
+    for name, row in PAPER_ROWS.items():
+        model = row.build(settings, data, 0)
+        if hasattr(model, "reseed"):
+            model.reseed(0)
+        with torch.no_grad():
+            assert model.eval()(data.test.images[:3]).shape == (3, 10), name
+        if name != "teacher":
+            assert (nonlinearity(model, data) < 1e-4) == row.linear, name
+
+
+def test_the_table_goes_on_where_it_stopped(small, tmp_path):
+    configuration, console = load_paper(small), Console(quiet=True)
+    first = run_paper(configuration, tmp_path, console, rows=["readout_only", "physical_kd"], seeds=[0], workers=2)
+    assert [r["row"] for r in first] == ["teacher", "physical_kd", "readout_only"], "who is taught brings the teacher"
+    kept = (tmp_path / "results.jsonl").read_text()
+    again = run_paper(configuration, tmp_path, console, rows=["linear", "physical_kd"], seeds=[0], workers=1)
+    assert [r["row"] for r in again] == ["teacher", "linear", "physical_kd", "readout_only"]
+    assert set(kept.splitlines()) < set((tmp_path / "results.jsonl").read_text().splitlines())
+    lines = [json.loads(line) for line in (tmp_path / "digits.jsonl").read_text().splitlines()]
+    assert {"dataset", "row", "seed", "test_accuracy", "config", "commit", "duration_seconds"} <= set(lines[0])
+    physical = next(line for line in lines if line["row"] == "physical_kd")
+    assert 0 < physical["light_in_window"] <= 1.001 and physical["electrons_per_image"] > 0
+    assert "physical_kd" in (tmp_path / "digits.md").read_text()
+    assert list(tmp_path.glob("checkpoints-*/*.safetensors")) and not list(tmp_path.glob("checkpoints-*/*.state"))
+
+
+def test_changed_settings_are_other_runs(small, tmp_path):
+    changed = tmp_path / "changed.toml"
+    changed.write_text(small.read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2"))
+    out, console = tmp_path / "out", Console(quiet=True)
+    for path in (small, changed):
+        assert len(run_paper(load_paper(path), out, console, rows=["readout_only"], seeds=[0], workers=1)) == 1
+    assert len((out / "results.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(ValueError, match="must stay as it was"):
+        paper_row(str(changed), "readout_only", 0, folder=str(out), settings="000000000000")
+
+
+def test_the_same_run_twice_gives_the_same(small, tmp_path):
+    one, other = (paper_row(str(small), "physical", 3, folder=str(tmp_path / name)) for name in "ab")
+    assert one["test_accuracy"] == other["test_accuracy"]
+    assert (tmp_path / "a" / "physical-3.safetensors").exists()
+
+
+def result(row, seed, accuracy):
+    return {"row": row, "seed": seed, "test_accuracy": accuracy, "readout_parameters": 1, "digital_macs": 2}
+
+
+def test_gains_are_paired_by_seed_with_students_interval():
+    taught, alone = [0.95, 0.97, 0.96], [0.93, 0.96, 0.93]
+    results = [result("sclc_kd", s, a) for s, a in enumerate(taught)]
+    results += [result("sclc", s, a) for s, a in enumerate(alone)] + [result("sclc", 7, 0.1)]
+    mean, half = gain(results, "sclc_kd", "sclc")
+    interval = stats.ttest_rel(taught, alone).confidence_interval(0.95)
+    assert mean == pytest.approx(2.0)
+    assert (mean - half, mean + half) == pytest.approx((100 * interval.low, 100 * interval.high))
+    assert gain(results, "physical_kd", "physical") is None
+    assert "no effect that these seeds can tell" in gains(results), "2 points over three seeds that scatter"
+    results += [result("teacher", s, 0.99) for s in range(3)]
+    assert f"{2 / 5:.0%} of the gap of 5.00 points" in gains(results)
+
+
+def test_mean_and_standard_deviation_are_in_the_table():
+    row = table_rows([result("linear", s, a) for s, a in enumerate((0.9, 0.92))])[0]
+    assert row["test accuracy [%]"] == f"91.00 +- {math.sqrt(2):.2f}"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.glob("paper_*.toml")), ids=lambda p: p.stem)
+def test_the_benches_of_all_tables_can_be_sampled(path):
+    settings = load_paper(path).settings
+    settings.bench.build_route(settings.bench.build())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("mnst",), "mnist"),
+        (("digits", "--row", "phisical"), "physical"),
+        (("nothing.toml",), "nothing.toml"),
+        (("digits", "--cluster", "tcp://x:1", "--workers", "2"), "workers"),
+    ],
+)
+def test_what_cannot_be_is_one_line(arguments, word, tmp_path):
+    printed = CliRunner().invoke(app, ["paper", *arguments, "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
+    assert printed.exit_code in (1, 2)
+    assert word in printed.output and "Traceback" not in printed.output
+
+
+def test_images_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPTICS4F_DATA", str(tmp_path))
+    printed = CliRunner().invoke(
+        app, ["paper", "mnist", "--row", "readout_only", "--seed", "0", "--workers", "1", "--out", str(tmp_path / "o")]
+    )
+    assert printed.exit_code in (1, 2)
+    assert "OPTICS4F_DATA" in printed.output.replace("\n", " ") or "idx" in printed.output
