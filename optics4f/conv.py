@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv_bench import channel_wavelengths, diffraction_orders, prepared_bench, tile_bench
-from .conv_kernels import load_kernels
+from .conv_kernels import load_kernels, start_with_random_kernels
 from .design.tiling import Tile, plan_tiles
 from .field import Intensity, intensity
 from .fourf import FourF
@@ -54,7 +54,7 @@ class OpticalConv2d(nn.Module):
         detection: As above.
         stride: As in ``nn.Conv2d``.
         padding: As in ``nn.Conv2d``, less than ``kernel_size``.
-        exposures: Masks among which the kernels of a channel are shared; by default each kernel has
+        exposures: Masks, at most, among which the kernels of a channel are shared; by default each kernel has
             one, with both of its signs if they fit.
         wavelengths: One for each channel, shown together; by default channels are shown one after the other.
         guard: Dark camera pixels between tiles.
@@ -65,11 +65,14 @@ class OpticalConv2d(nn.Module):
 
     Attributes:
         plan: Where the tiles are.
-        gains: Factor of each mask from camera signal to output, 1 until :meth:`load_kernels`; not part of the state.
+        gains: Factor of each mask from camera signal to output, 1 until :meth:`load_kernels` fits them. The state holds
+            masks only, and these two numbers where they are not 1.
         reference: Amplitude of the homodyne reference, in units of a white object pixel.
 
+    New masks are those of random kernels, drawn as ``nn.Conv2d`` draws its weights, by two steps of retrieval.
+
     Shape:
-        - Input ``(B, C, height, width)``, not negative.
+        - Input ``(B, C, height, width)`` or ``(C, height, width)``, not negative.
         - Output ``(B, O, (height + 2 padding - kernel_size) // stride + 1, ...)``.
 
     Raises:
@@ -81,12 +84,12 @@ class OpticalConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         bench: FourF,
         *,
         detection: Detection = "differential",
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
         exposures: int | None = None,
         wavelengths: Sequence[Quantity] | None = None,
         guard: int = 1,
@@ -98,13 +101,15 @@ class OpticalConv2d(nn.Module):
         super().__init__()
         if detection not in get_args(Detection):
             raise ValueError(f"detection must be one of {', '.join(get_args(Detection))}, got {detection!r}.")
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+        kernel_size, stride = _square("kernel_size", kernel_size), _square("stride", stride)
+        padding = _padding(padding, kernel_size, stride)
+        counts = {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}
+        for name, value in {**counts, "exposures": 1 if exposures is None else exposures}.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value}.")
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.detection, self.stride, self.padding, self.noise = detection, stride, padding, noise
         self.signs = 2 if detection == "differential" else 1
-        self.reference = 1.0
         self.wavelengths = channel_wavelengths(wavelengths, in_channels, bench)
         self.plan = plan_tiles(
             out_channels,
@@ -126,8 +131,10 @@ class OpticalConv2d(nn.Module):
         self._held = [prepared_bench(bench, masks, incoherent=detection == "differential")]
         self.slm = self.bench.slm
         self.register_buffer("gains", torch.ones(masks, dtype=self.slm.values.dtype), persistent=False)
+        self.register_buffer("reference", torch.ones((), dtype=self.slm.values.dtype), persistent=False)
         self.route_type = route
         self._build()
+        start_with_random_kernels(self)
 
     def _build(self) -> None:
         """A route for each place in front of the camera: the tiles that stand there, of whichever exposure."""
@@ -157,13 +164,36 @@ class OpticalConv2d(nn.Module):
                 route._kept.clear()
         return self
 
+    _CALIBRATION = ("gains", "reference")
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self._CALIBRATION:
+            buffer = getattr(self, name)
+            if (buffer != 1).any():
+                destination[prefix + name] = buffer if keep_vars else buffer.detach()
+
+    def _load_from_state_dict(self, state: dict, prefix: str, *rest: object) -> None:
+        for name in self._CALIBRATION:
+            buffer = getattr(self, name)
+            found = state.pop(prefix + name, torch.ones_like(buffer))
+            if found.shape != buffer.shape:
+                raise ValueError(f"{prefix}{name} must have shape {tuple(buffer.shape)}, got {tuple(found.shape)}.")
+            with torch.no_grad():
+                buffer.copy_(found)
+        super()._load_from_state_dict(state, prefix, *rest)
+
     # --- light ---
 
     def forward(self, x: Tensor) -> Tensor:
         size = (self.in_channels, *self.bench.illumination.shape)
+        if x.dim() == 3:
+            return self(x[None])[0]
         if x.dim() != 4 or tuple(x.shape[1:]) != size:
             raise ValueError(f"input must have shape (batch, {size[0]}, {size[1]}, {size[2]}), got {tuple(x.shape)}.")
-        if not x.detach().min() >= 0:
+        if len(x) == 0:
+            return x.new_zeros(0, self.out_channels, *self._output_shape())
+        if not (x.detach() >= 0).all():
             raise ValueError(f"input must not be negative: it is light, got {x.detach().min().item():.3g}. Add a bias.")
         found: list[Tensor | None] = [None] * len(self.plan.tiles)
         for number, shot in enumerate(self._shots(x)):
@@ -173,6 +203,10 @@ class OpticalConv2d(nn.Module):
         frames = torch.stack(found, 1).unflatten(1, (self.out_channels, self.signs))
         signed = frames[:, :, 0] - frames[:, :, 1] if self.signs == 2 else frames[:, :, 0]
         return signed[..., :: self.stride, :: self.stride]
+
+    def _output_shape(self) -> tuple[int, int]:
+        image = self.bench.illumination.shape
+        return tuple((n + 2 * self.padding - self.kernel_size) // self.stride + 1 for n in image)
 
     def _shots(self, x: Tensor) -> list[list[tuple[Tensor, Mode, Tensor]]]:
         """What is on the camera together: images, light and masks ``(exposures, ...)`` of each channel of each shot."""
@@ -234,7 +268,8 @@ class OpticalConv2d(nn.Module):
                 if self.detection == "differential":
                     light = route.self_luminous_intensity(images, mode, shown)
                 else:
-                    light = intensity(route.mode_field(images, mode, shown).data + sign * self.reference)
+                    field = route.mode_field(images, mode, shown)
+                    light = intensity(field.data + sign * self.reference) if sign else field.intensity
                 total = total + light / len(frames)
         return total
 
@@ -257,10 +292,13 @@ class OpticalConv2d(nn.Module):
             raise ValueError(f"fraction must be in (0, 1], got {fraction:g} of the full well.")
         brightest = 0.0
         for shot in self._shots(images):
-            for route in self._routes:
+            for route, tiles in zip(self._routes, self._tiles, strict=True):
                 light = self._light(route, shot, list(range(self.plan.exposures)), 1 if self.homodyne else 0)
-                seen = route.bench.camera.integrated(Intensity(light, route.bench.image))
-                brightest = max(brightest, seen.max().item())
+                frames = route.bench.camera.integrated(Intensity(light, route.bench.image))
+                for tile in (self.plan.tiles[n] for n in tiles):
+                    seen = frames[:, tile.exposure]
+                    seen = seen if self.route_type is PSFRoute else seen[:, tile.rows, tile.columns]
+                    brightest = max(brightest, seen.max().item())
         if not brightest > 0:
             raise ValueError("an exposure needs light, got darkness in every tile.")
         self.exposure = fraction / brightest
@@ -357,7 +395,7 @@ class OpticalConv2d(nn.Module):
         *,
         iterations: int = 60,
         rounds: int = 4,
-        steps: int = 60,
+        steps: int | None = None,
         margin: int = 2,
         efficiency: float = 0.5,
         seed: int = 0,
@@ -372,7 +410,8 @@ class OpticalConv2d(nn.Module):
             weight: Shape ``(out_channels, in_channels, k, k)``, as of ``nn.Conv2d``; complex ones for ``intensity``.
             iterations: Of weighted Gerchberg-Saxton, the first time; a third of it in each later round.
             rounds: How often the result is compared and corrected.
-            steps: Of Adam at the end.
+            steps: Of Adam at the end; by default 60 for ``differential`` detection and 300 for the others, whose fields
+                beside the taps interfere.
             margin: Taps around each kernel that the retrieval keeps dark, on each side.
             efficiency: Share of the light in the taps, of coherent light; of incoherent it is as much as can be.
             seed: Of the first random phase.
@@ -385,21 +424,26 @@ class OpticalConv2d(nn.Module):
             weight,
             iterations=iterations,
             rounds=rounds,
-            steps=steps,
+            steps=(60 if self.signs == 2 else 300) if steps is None else steps,
             margin=margin,
             efficiency=efficiency,
             seed=seed,
         )
 
+    @property
+    def _psf_route(self) -> PSFRoute:
+        first = self._routes[0]
+        return first if isinstance(first, PSFRoute) else PSFRoute(tile_bench(self.bench, self.plan.tiles[0], 0))
+
     def pixel_positions(self) -> tuple[Tensor, Tensor]:
         """Laboratory positions of the SLM's pixels, ``y`` and ``x`` [m], float64."""
         samples = self.slm.samples_per_pixel
-        return tuple(self._routes[0].slm_positions(axis).unflatten(0, (-1, samples)).mean(1) for axis in (0, 1))
+        return tuple(self._psf_route.slm_positions(axis).unflatten(0, (-1, samples)).mean(1) for axis in (0, 1))
 
     def illumination(self) -> Tensor:
         """Relative amplitude of one logical pixel's light on the SLM's pixels, float64, positive."""
         samples = self.slm.samples_per_pixel
-        terms = (term.cpu() for term in self._routes[0].block_terms(Mode(self.bench.wavelength)))
+        terms = (term.cpu() for term in self._psf_route.block_terms(Mode(self.bench.wavelength)))
         sizes = (t.abs().square().sum(1).sqrt() if self.signs == 2 else t.sum(1).abs() for t in terms)
         y, x = (size.double().unflatten(0, (-1, samples)).mean(1) for size in sizes)
         light = y[:, None] * x[None, :]
@@ -417,20 +461,20 @@ class OpticalConv2d(nn.Module):
         """
         size, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
         if convolution.bias is not None or convolution.groups != 1 or set(convolution.dilation) != {1}:
-            raise ValueError("the convolution must have no bias, groups or dilation.")
-        if isinstance(padding, str) or any(len(set(pair)) != 1 for pair in (size, stride, padding)):
-            raise ValueError("the convolution must be square, with its padding as a number.")
+            raise ValueError("the convolution must have no bias, groups or dilation. Add the bias to the output.")
+        if convolution.padding_mode != "zeros":
+            raise ValueError(f"padding_mode must be zeros, the dark, got {convolution.padding_mode}.")
         layer = cls(
             convolution.in_channels,
             convolution.out_channels,
-            size[0],
+            size,
             bench,
-            stride=stride[0],
-            padding=padding[0],
+            stride=stride,
+            padding=padding,
             **options,
         )
         layer.load_kernels(convolution.weight, **(load or {}))
-        return layer
+        return layer.to(convolution.weight.device)
 
     def extra_repr(self) -> str:
         light = ", ".join(engineering(w, "m") for w in self.wavelengths) if self.at_once else "one after the other"
@@ -439,3 +483,20 @@ class OpticalConv2d(nn.Module):
             f"padding={self.padding}, detection={self.detection}, channels: {light}, {len(self.plan.tiles)} tiles in "
             f"{self.plan.exposures} exposures"
         )
+
+
+def _square(name: str, value: int | tuple[int, int]) -> int:
+    """One number for both axes."""
+    pair = value if isinstance(value, tuple) else (value, value)
+    if len(pair) != 2 or pair[0] != pair[1] or not isinstance(pair[0], int):
+        raise ValueError(f"{name} must be a whole number, the same for both axes, got {value}.")
+    return pair[0]
+
+
+def _padding(value: int | tuple[int, int] | str, kernel_size: int, stride: int) -> int:
+    """As ``nn.Conv2d`` takes it."""
+    if value == "same":
+        if kernel_size % 2 == 0 or stride != 1:
+            raise ValueError(f"padding 'same' must have an odd kernel and stride 1, got {kernel_size} and {stride}.")
+        return kernel_size // 2
+    return 0 if value == "valid" else _square("padding", value)

@@ -50,6 +50,7 @@ def diffraction_orders(bench: FourF, wavelength: float) -> tuple[float, float]:
 
 def prepared_bench(bench: FourF, masks: int, *, incoherent: bool) -> FourF:
     """A copy of the bench with the light that the detection needs, so many masks, and its camera on the object."""
+    bench = copy.deepcopy(bench)  # what the layer sets, it sets on a bench of its own
     light = bench.illumination
     illumination = Illumination(
         light.shape,
@@ -61,7 +62,7 @@ def prepared_bench(bench: FourF, masks: int, *, incoherent: bool) -> FourF:
         source=SelfLuminous() if incoherent else PointSource(),
         dtype=light.dtype,
     )
-    slm: Modulator = copy.deepcopy(bench.slm)
+    slm: Modulator = bench.slm
     slm.masks = masks
     slm.values = nn.Parameter(torch.full_like(slm.values[:1], slm.initial_value).repeat(masks, 1, 1))
     # A logical pixel is centred half a block beside the axis: the camera is moved to where its image is.

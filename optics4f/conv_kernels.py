@@ -25,7 +25,7 @@ class TiledKernels(Protocol):
     padding: int
     detection: str
     homodyne: bool
-    reference: float
+    reference: Tensor
     wavelengths: tuple[float, ...]
     plan: TilePlan
     bench: FourF
@@ -85,8 +85,18 @@ def load_kernels(
             errors.append(_relative(_made(layer, wanted, margin) - wanted, wanted))
     if layer.homodyne:
         # As bright as the brightest field that a white object can make: the frames then use their whole range.
-        layer.reference = layer.tile_kernels().detach().abs().sum((-2, -1)).max().item()
+        layer.reference.fill_(layer.tile_kernels().detach().abs().sum((-2, -1)).max())
     return torch.stack(errors)
+
+
+@torch.no_grad()
+def start_with_random_kernels(layer: TiledKernels) -> None:
+    """Masks of random kernels, drawn from the global generator as ``nn.Conv2d`` draws its weights."""
+    weight = torch.empty(layer.out_channels, layer.in_channels, layer.kernel_size, layer.kernel_size)
+    nn.init.kaiming_uniform_(weight, a=5**0.5)
+    seed = int(torch.randint(2**31, ()))
+    goal = weight.to(torch.float64 if layer.signs == 2 else torch.complex128)
+    layer.slm.set_values(_retrieved(layer, goal, None, 2, 0.5, seed).to(layer.slm.values))
 
 
 def _relative(error: Tensor, wanted: Tensor) -> Tensor:

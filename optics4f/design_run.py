@@ -50,6 +50,12 @@ class TargetSpecification(Specification):
         for name in {n for names in needed.values() for n in names} - set(needed[self.kind]):
             if getattr(self, name) is not None:
                 raise ValueError(f'{name} is not for kind = "{self.kind}"')
+        if self.kind == "kernels" and (given := sorted({"centre", "free"} & self.model_fields_set)):
+            raise ValueError(
+                f'{given[0]} is not for kind = "kernels": they stand on the axis, and what is beside is free'
+            )
+        if self.kind == "spots" and self.efficiency is not None and not self.free:
+            raise ValueError("efficiency is for free = true: spots with darkness around take all of the light")
         return self
 
     def build(self, bench: FourF) -> Target:
@@ -74,7 +80,7 @@ class DesignSpecification(Specification):
     method: Literal["gs", "weighted_gs", "gradient"] = "weighted_gs"
     iterations: Count = 200
     starts: Count = 1
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 class _WithDesign(Specification):

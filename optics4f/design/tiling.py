@@ -7,9 +7,11 @@ here are counted in imaged logical pixels, which are camera pixels, from the axi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+
+import numpy as np
 
 Pair = tuple[int, int]
 
@@ -142,9 +144,12 @@ def plan_tiles(
         raise ValueError(f"guard must be at least 0 and exposures at least 1, got {guard} and {exposures}.")
 
     def places(size: Pair) -> list[Pair]:
+        if any(n + 2 * padding < kernel_size for n in size):
+            return []
         spans = tuple(Spans.of(n, kernel_size, padding) for n in size)
-        ghosts = [-1.0] if avoid_twins else []
-        ghosts += sorted({a / b for a in colours for b in colours if a != b})
+        ghosts = sorted({a / b for a in colours for b in colours if a != b})
+        if avoid_twins:  # the conjugate order of each colour in the light of each
+            ghosts += [-1.0, *(-ratio for ratio in ghosts)]
         return _best_lattice(spans, camera, replica, guard, avoid_zero_order, ghosts)
 
     found = places(image)
@@ -228,24 +233,23 @@ def _without_ghosts(centres: list[Pair], spans: tuple[Spans, Spans], ghosts: lis
 
     A ghost is the tile's light again at a multiple of its distance from the axis, stretched as much.
     """
-
-    def copy(centre: Pair, ratio: float) -> tuple[Pair, Pair]:
-        reaches = []
-        for c, span in zip(centre, spans, strict=True):
-            # The taps are stretched, the image of the object is not; the larger of both bounds the sum.
-            size = max(1.0, abs(ratio))
-            ends = span.light if ratio > 0 else (-span.light[1], -span.light[0])
-            reaches.append((math.floor(c * ratio + size * ends[0]), math.ceil(c * ratio + size * ends[1])))
-        return tuple(reaches)
-
-    def disturbs(one: Pair, other: Pair) -> bool:
-        return any(_hit(other, spans, copy(one, ratio), guard) for ratio in ghosts)
-
-    kept: list[Pair] = []
-    for centre in centres:
-        if not any(disturbs(centre, o) or disturbs(o, centre) for o in (*kept, centre)):
-            kept.append(centre)
-    return kept
+    places = np.array(centres, dtype=float).reshape(-1, 2)
+    low, high = (np.array([span.output[k] for span in spans]) for k in (0, 1))
+    disturbs = np.zeros((len(places), len(places)), dtype=bool)  # [one, other]: one's ghost on the other's output
+    for ratio in ghosts:
+        # The taps are stretched, the image of the object is not; the larger of both bounds the sum.
+        size = max(1.0, abs(ratio))
+        ends = [span.light if ratio > 0 else (-span.light[1], -span.light[0]) for span in spans]
+        first = np.floor(places * ratio + size * np.array([e[0] for e in ends])) - guard
+        last = np.ceil(places * ratio + size * np.array([e[1] for e in ends])) + guard
+        hit = (places[None] + low <= last[:, None]) & (first[:, None] <= places[None] + high)
+        disturbs |= hit.all(-1)
+    apart = ~(disturbs | disturbs.T)
+    kept: list[int] = []
+    for index in range(len(centres)):
+        if apart[index, index] and apart[index, kept].all():
+            kept.append(index)
+    return [centres[index] for index in kept]
 
 
 def _farthest(centres: list[Pair]) -> float:
@@ -260,12 +264,12 @@ def _refusal(
     exposures: int | None,
     image: Pair,
     asked: int,
-    places: object,
+    places: Callable[[Pair], list[Pair]],
 ) -> str:
     """What does not fit, and what would."""
     larger = max(image)
-    size = next((n for n in range(larger - 1, 0, -1) if len(_try(places, image, n / larger)) >= asked), None)
-    smaller = None if size is None else tuple(max(1, int(n * size / larger)) for n in image)
+    sizes = (tuple(max(1, n * side // larger) for n in image) for side in range(larger - 1, 0, -1))
+    smaller = next((size for size in sizes if len(places(size)) >= asked), None)
     advice = [] if smaller is None else [f"images of at most {smaller[0]} x {smaller[1]} logical pixels"]
     if capacity:
         advice += [f"{needed} exposures"] if exposures is not None and needed > exposures else []
@@ -277,10 +281,3 @@ def _refusal(
         f"{kernels} kernels{pair} must have {kernels * signs} tiles{shots}, got room for {capacity} in one exposure. "
         + (f"Use {', or '.join(advice)}." if advice else "Use a larger camera, or an SLM of smaller pixels.")
     )
-
-
-def _try(places: object, image: Pair, share: float) -> list[Pair]:
-    try:
-        return places(tuple(max(1, int(n * share)) for n in image))
-    except ValueError:
-        return []

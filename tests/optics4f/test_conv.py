@@ -13,6 +13,7 @@ from optics4f.conv import OpticalConv2d
 from optics4f.effects import Crosstalk
 from optics4f.elements import SLM, Camera, Illumination, Lens
 from optics4f.elements.camera import Sensor
+from optics4f.field import Intensity
 from optics4f.fourf import FourF
 from optics4f.grid import Grid
 from optics4f.misalignment import Misalignment
@@ -144,6 +145,8 @@ def test_colours_at_once():
     system = bench((6, 6), (192, 192), camera=181)
     layer = OpticalConv2d(2, 1, 3, system, wavelengths=(635e-9, 450e-9), padding=1)
     assert layer.slm.masks == 1
+    order = 450e-9 * 0.1 / 8e-6 / PITCH  # the narrower one of both colours
+    assert all(abs(c) + 3 + 1 <= order / 2 for tile in layer.plan.tiles for c in tile.centre)
     layer.load_kernels(weight, rounds=2, steps=10)
     x = pictures(1, 2, 6, 6)
     with torch.no_grad():
@@ -214,7 +217,53 @@ def test_the_state_holds_masks_only_and_comes_back():
     x = pictures(1, 1, 12, 14)
     assert torch.equal(other(x), layer(x))
     assert torch.equal(copy.deepcopy(layer)(x), layer(x))
-    assert system.slm.masks == 1, "the bench that was given stays as it is"
+
+
+@pytest.mark.parametrize("detection", ["differential", "homodyne"])
+def test_fitted_gains_come_back_with_the_masks(detection):
+    layer = OpticalConv2d(1, 2, 3, bench(), detection=detection)
+    layer.load_kernels(torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(9)), rounds=1, steps=0)
+    assert set(layer.state_dict()) == {"slm.values", "gains", *(["reference"] if detection == "homodyne" else [])}
+    other = nn.Sequential(OpticalConv2d(1, 2, 3, bench(), detection=detection))
+    other.load_state_dict(nn.Sequential(layer).state_dict())
+    x = pictures(1, 1, 12, 14)
+    assert torch.equal(other(x), layer(x))
+    fresh = OpticalConv2d(1, 2, 3, bench(), detection=detection).state_dict()
+    layer.load_state_dict(fresh)
+    assert (layer.gains == 1).all() and layer.reference == 1, "a state without them is of a layer without them"
+
+
+def test_the_bench_that_was_given_stays_as_it_is():
+    system = bench(sensor=Sensor(full_well=1e4, read_noise=2.0, bit_depth=12))
+    one, other = OpticalConv2d(1, 2, 3, system), OpticalConv2d(1, 2, 3, system, route=FourierLensRoute)
+    before = system.camera.exposure
+    one.expose(pictures(1, 1, 12, 14))
+    assert system.slm.masks == 1 and system.camera.exposure == before == other.exposure != one.exposure
+
+
+def test_new_masks_are_random_kernels_that_differ():
+    """Flat masks would send all light to the zero order: no output, and no kernel unlike another."""
+    torch.manual_seed(0)
+    layer = OpticalConv2d(1, 3, 3, bench())
+    kernels = layer.effective_kernels()[:, 0].flatten(1)
+    light = layer.tile_kernels().sum((1, 2, 3, 4))
+    arriving = (160 * 192) * (
+        8e-6 * PITCH / 3 / (WAVELENGTH * 0.1)
+    ) ** 2  # of what a sample of a third of a pixel sends out
+    assert light.min() > 0.5 * arriving, "most of the light on the SLM is in the taps"
+    assert torch.corrcoef(kernels).triu(1).abs().max() < 0.9
+    torch.manual_seed(0)
+    assert torch.equal(OpticalConv2d(1, 3, 3, bench()).slm.values, layer.slm.values)
+
+
+def test_it_takes_what_conv2d_takes():
+    system = bench()
+    for padding, wanted in (("same", 1), ("valid", 0), ((1, 1), 1)):
+        assert OpticalConv2d(1, 1, (3, 3), system, stride=(1, 1), padding=padding).padding == wanted
+    layer = OpticalConv2d(1, 1, 3, system)
+    x = pictures(1, 1, 12, 14)
+    assert torch.equal(layer(x[0]), layer(x)[0]), "a single image"
+    assert layer(x[:0]).shape == (0, 1, 10, 12), "none at all"
 
 
 def test_it_moves_to_double_as_any_module():
@@ -271,6 +320,42 @@ def test_a_real_camera():
     assert torch.allclose(spread, expected[0].flip((-2, -1)).expand_as(spread), rtol=0.25)
 
 
+def test_a_reference_is_in_the_exposure_and_each_window_knows_its_exposure():
+    sensor = Sensor(full_well=1e4, read_noise=3.0, bit_depth=12)
+    layer = random_masks(OpticalConv2d(2, 2, 3, bench(sensor=sensor), detection="homodyne", exposures=2))
+    layer.reference.fill_(0.3)
+    x = pictures(1, 2, 12, 14)
+    layer.expose(x, 0.5)
+    with torch.no_grad():
+        light = max(
+            route.bench.camera.integrated(Intensity(layer._light(route, shot, [0, 1], 1), route.bench.image))
+            .max()
+            .item()
+            for shot in layer._shots(x)
+            for route in layer._routes
+        )
+    assert light > 0.09, "the reference alone makes 0.3 ** 2"
+    assert light * layer.exposure == pytest.approx(0.5)
+    windows = [(exposure, tile.exposure) for exposure, tile, _ in layer.camera_windows(x)]
+    assert sorted(exposure for exposure, _ in windows) == [0, 1, 2, 3], "two kernels for each of two channels"
+    assert all(exposure % 2 == own for exposure, own in windows)
+
+
+def test_the_light_on_the_slm_is_that_of_a_square_pixel():
+    """Coherent: sinc of the logical pixel, here by its three samples; incoherent: each sample lights it evenly."""
+    coherent = OpticalConv2d(1, 1, 3, bench(), detection="intensity").illumination()
+    y, x = ((torch.arange(n, dtype=torch.float64) - n // 2) * 8e-6 / (WAVELENGTH * 0.1) for n in (160, 192))
+
+    def three(u):
+        return (1 + 2 * torch.cos(2 * torch.pi * u * PITCH / 3)).abs()
+
+    wanted = three(y)[:, None] * three(x)[None, :]
+    assert torch.allclose(coherent / coherent.max(), (wanted / wanted.max()).clamp(min=1e-3), atol=1e-5)
+    assert coherent.min() < 0.6 * coherent.max()
+    even = OpticalConv2d(1, 1, 3, bench()).illumination()
+    assert torch.allclose(even, even.max().expand_as(even), rtol=1e-5)
+
+
 def test_from_conv2d():
     digital = nn.Conv2d(1, 2, 3, stride=2, padding=1, bias=False)
     layer = OpticalConv2d.from_conv2d(digital, bench(slm=(256, 256)), load={"rounds": 1, "steps": 20})
@@ -300,6 +385,9 @@ def test_a_moved_camera_and_a_moved_slm():
         ({"padding": 3}, "padding"),
         ({"wavelengths": (532e-9, 635e-9)}, "wavelengths"),
         ({"exposures": 1, "out_channels": 400}, "room for"),
+        ({"exposures": 1.5}, "exposures"),
+        ({"kernel_size": (3, 5)}, "kernel_size"),
+        ({"padding": "same", "stride": 2}, "same"),
     ],
 )
 def test_senseless_layers_are_refused(changed, word):
@@ -324,6 +412,8 @@ def test_input_and_weights_that_cannot_be_are_refused():
         layer.expose(torch.rand(1, 1, 12, 14))
     with pytest.raises(ValueError, match="bias"):
         OpticalConv2d.from_conv2d(nn.Conv2d(1, 1, 3), bench())
+    with pytest.raises(ValueError, match="padding_mode"):
+        OpticalConv2d.from_conv2d(nn.Conv2d(1, 1, 3, padding=1, bias=False, padding_mode="reflect"), bench())
     with pytest.raises(SamplingError, match="imaged logical pixel"):
         OpticalConv2d(
             1,

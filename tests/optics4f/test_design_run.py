@@ -126,6 +126,8 @@ def test_a_pixel_lights_the_slm_as_the_route_computes_it():
         ((('kind = "spots"', 'kind = "spot"'),), r"design\.target\.kind: "),
         ((("count = [5, 8]\n", ""),), 'kind = "spots" needs count'),
         ((("count = [5, 8]\n", "count = [5, 8]\nsize = [3, 3]\n"),), 'size is not for kind = "spots"'),
+        ((("seed", "seed = 99999999999999999999 #"),), r"design\.seed"),
+        ((("count = [5, 8]\n", "count = [5, 8]\nefficiency = 0.5\n"),), "efficiency is for free = true"),
         ((("iterations = 200", "iteration = 200"),), r"unknown key design\.iteration\. Did you mean iterations\?"),
     ],
 )

@@ -311,3 +311,11 @@ def test_a_kernel_plane_stands_on_the_imaged_logical_pixels():
     ramp = torch.exp(2j * math.pi * (1 * y + 2 * x) * 48e-6 / (532e-9 * 0.15))  # one tap down, two to the right
     nodes = plane.forward(ramp).abs().square() / ramp.numel()
     assert nodes[0 + 2, 2 + 2].item() == pytest.approx(1)
+
+
+def test_taps_closer_than_the_diffraction_limit_do_not_share_more_light_than_there_is():
+    """Kernel taps half a resolved spot apart: each counts the light of its neighbours, and the sum would exceed 1."""
+    target = spots(SHAPE, torch.cartesian_prod(torch.arange(5) / 2 - 1, torch.arange(5) / 2 - 1))
+    assert target.plane.gain > 1.5
+    found = gerchberg_saxton(target, iterations=30)
+    assert 0.3 < found.metrics["efficiency"].item() <= 1

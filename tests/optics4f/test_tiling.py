@@ -106,16 +106,18 @@ def test_what_does_not_fit_is_refused_with_numbers_that_do():
         plan_tiles(kernels + 1, (20, 20), 5, **options)
 
 
-def test_colours_stay_off_each_other():
-    """A tile at c for one wavelength is seen at c times the ratio in the light of another."""
-    colours = (450e-9, 532e-9)
-    plan = plan_tiles(2, (6, 6), 3, camera=(161, 161), replica=(160, 160), colours=colours)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_colours_stay_off_each_other(sign):
+    """A tile at c for one wavelength is seen at c times the ratio in the light of another, and its twin opposite."""
+    colours = (450e-9, 635e-9)  # far apart: the taps of one are clearly stretched in the light of the other
+    options = {"colours": colours, "avoid_twins": sign < 0, "guard": 0}
+    plan = plan_tiles(2, (8, 8), 7, camera=(161, 161), replica=(160, 160), exposures=1, **options)
     for one, other in itertools.product(plan.tiles, repeat=2):
-        for ratio in (450 / 532, 532 / 450):
+        for ratio in (sign * 450 / 635, sign * 635 / 450):
             ghost = {
                 (y, x)
                 for y, x in itertools.product(
-                    *({round(ratio * (c + a) - j) for a in range(-1, 2) for j in range(-3, 3)} for c in one.centre)
+                    *({round(ratio * (c + a) - j) for a in range(-3, 4) for j in range(-4, 4)} for c in one.centre)
                 )
             }
             assert not ghost & output_of(other, (161, 161))
@@ -136,6 +138,21 @@ def test_senseless_arguments_are_refused(changed, word):
     arguments = {"kernels": 1, "image": (9, 9), "kernel_size": 3, "camera": (90, 90), "replica": (90, 90)}
     with pytest.raises(ValueError, match=word):
         plan_tiles(**{**arguments, **changed})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    image=st.tuples(st.integers(5, 40), st.integers(5, 40)),
+    camera=st.tuples(st.integers(20, 200), st.integers(20, 200)),
+    kernels=st.integers(1, 20),
+)
+def test_advised_images_do_fit(image, camera, kernels):
+    options = {"camera": camera, "replica": camera, "signs": 2, "exposures": 1}
+    try:
+        plan_tiles(kernels, image, 5, **options)
+    except ValueError as refusal:
+        if found := re.search(r"images of at most (\d+) x (\d+)", str(refusal)):
+            plan_tiles(kernels, tuple(map(int, found.groups())), 5, **options)
 
 
 def test_the_table_names_windows():
