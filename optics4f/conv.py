@@ -322,13 +322,12 @@ class OpticalConv2d(nn.Module):
 
         Returns:
             Shape ``(out_channels, in_channels, k + 2 margin, k + 2 margin)``, times the gains. Of ``intensity``
-            detection they are those of the field before the square, complex and without the gains; of ``homodyne``
-            the complex field too, whose real part acts.
+            detection they are those of the field before the square, complex and times the root of the gains; of
+            ``homodyne`` the complex field too, whose real part acts.
         """
         parts = self.tile_kernels(margin)
-        if self.detection == "intensity":
-            return parts[:, 0]
-        parts = parts * self.gains[self.mask_of()][..., None, None]
+        gains = self.gains.sqrt() if self.detection == "intensity" else self.gains
+        parts = parts * gains[self.mask_of()][..., None, None]
         return parts[:, 0] - parts[:, 1] if self.signs == 2 else parts[:, 0]
 
     def mask_of(self) -> Tensor:
@@ -417,7 +416,12 @@ class OpticalConv2d(nn.Module):
             seed: Of the first random phase.
 
         Returns:
-            Relative error of the kernels after the first retrieval and each round.
+            Relative error of the output on images with the spectrum of natural ones, after the first retrieval, each
+            round and the gradient steps; light beside the taps included.
+
+        Raises:
+            ValueError: Weights of another shape, not finite, of zeros only, or complex where kernels are real; an
+                amplitude SLM.
         """
         return load_kernels(
             self,
@@ -459,6 +463,8 @@ class OpticalConv2d(nn.Module):
             load: Options of :meth:`load_kernels`.
             options: Other arguments of the class.
         """
+        if type(convolution) is not nn.Conv2d:
+            raise ValueError(f"convolution must be an nn.Conv2d, got {type(convolution).__name__}.")
         size, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
         if convolution.bias is not None or convolution.groups != 1 or set(convolution.dilation) != {1}:
             raise ValueError("the convolution must have no bias, groups or dilation. Add the bias to the output.")

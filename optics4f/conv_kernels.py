@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .design.kernel_masks import spot_mask
 from .design.tiling import TilePlan
-from .elements.slm import Modulator
+from .elements.slm import SLM, Modulator
 from .fourf import FourF
 
 _LEARNING_RATE = 0.1  # [rad]; less does not leave the neighbourhood of the retrieved mask in a hundred steps
@@ -59,11 +59,23 @@ def load_kernels(
         raise ValueError(f"weight must be finite and have shape {shape}, got {tuple(weight.shape)}.")
     if not weight.abs().amax((-3, -2, -1)).min() > 0:
         raise ValueError("weight must have no kernel of zeros only.")
+    if weight.is_complex() and layer.detection != "intensity":
+        raise ValueError(f"weight must be real for {layer.detection} detection, whose kernels are real.")
+    if not isinstance(layer.slm, SLM):
+        raise ValueError("kernels must be loaded into a phase SLM. Train an amplitude SLM end to end.")
+    for name, value, least in (
+        ("rounds", rounds, 0),
+        ("steps", steps, 0),
+        ("margin", margin, 0),
+        ("iterations", iterations, 1),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value}.")
     weight = weight.detach().cpu().to(torch.float64 if layer.signs == 2 else torch.complex128)
     reach = min(layer.bench.illumination.shape) + layer.padding - k  # beyond it no object pixel meets an output
     margin = min(margin, (min(layer.plan.spacing) - k) // 2, reach)
     goal = nn.functional.pad(weight, (margin,) * 4)
-    wanted, start = goal, None
+    wanted, start, everything = goal, None, nn.functional.pad(weight, (reach,) * 4)
     errors: list[Tensor] = []
     best: tuple[Tensor, Tensor] | None = None
     with torch.no_grad():
@@ -73,16 +85,16 @@ def load_kernels(
             )
             layer.slm.set_values(start.to(layer.slm.values))
             made = _fitted(layer, wanted, margin)
-            errors.append(_relative(made - wanted, wanted))
+            errors.append(_error(layer, everything, reach))
             if best is None or errors[-1] == min(errors):
                 best = layer.slm.values.clone(), layer.gains.clone()
             goal = goal + wanted - made
         layer.slm.set_values(best[0])
         layer.gains.copy_(best[1])
     if steps:
-        _refine(layer, nn.functional.pad(weight, (reach,) * 4), reach, steps)
+        _refine(layer, everything, reach, steps)
         with torch.no_grad():
-            errors.append(_relative(_made(layer, wanted, margin) - wanted, wanted))
+            errors.append(_error(layer, everything, reach))
     if layer.homodyne:
         # As bright as the brightest field that a white object can make: the frames then use their whole range.
         layer.reference.fill_(layer.tile_kernels().detach().abs().sum((-2, -1)).max())
@@ -99,8 +111,26 @@ def start_with_random_kernels(layer: TiledKernels) -> None:
     layer.slm.set_values(_retrieved(layer, goal, None, 2, 0.5, seed).to(layer.slm.values))
 
 
-def _relative(error: Tensor, wanted: Tensor) -> Tensor:
-    return (error.abs().square().sum() / wanted.abs().square().sum()).sqrt()
+def _error(layer: TiledKernels, wanted: Tensor, reach: int) -> Tensor:
+    """Relative error of the output on natural images: that of the kernels with all light that reaches an output."""
+    return (_seen(_missing(layer, wanted, reach)) / _seen(wanted)).sqrt()
+
+
+def _missing(layer: TiledKernels, wanted: Tensor, reach: int) -> Tensor:
+    missing = _made(layer, wanted, reach) - wanted
+    return missing.real if layer.homodyne else missing
+
+
+def _seen(kernels: Tensor) -> Tensor:
+    """Power that kernels show of natural images, whose own power falls as 1/f^2 (Field 1987).
+
+    An error of the sum of a kernel's taps is seen far better than one from tap to tap.
+    """
+    size = kernels.shape[-1]
+    frequency = torch.fft.fftfreq(size, dtype=torch.float64)
+    power = 1 / (frequency[:, None] ** 2 + frequency[None, :] ** 2 + (0.5 / size) ** 2)
+    spectrum = torch.fft.fft2(kernels)
+    return (power * (spectrum.real.square() + spectrum.imag.square())).sum()
 
 
 def _retrieved(
@@ -152,7 +182,7 @@ def _fitted(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
         overlap = overlap.new_zeros(layer.slm.masks).index_add(0, flat, overlap)
         power = made.abs().square().sum((-2, -1)).flatten()
         factor = overlap / power.new_zeros(layer.slm.masks).index_add(0, flat, power)
-        layer.gains.copy_(factor.abs())
+        layer.gains.copy_(factor.abs() if layer.homodyne else factor.abs().square())  # of the frames, not the field
         layer.slm.values += factor.angle().to(layer.slm.values)[:, None, None]
     else:
         # One unknown a mask: least squares over all taps.
@@ -161,36 +191,27 @@ def _fitted(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
         for o, sign, c in torch.cartesian_prod(*(torch.arange(n) for n in signed.shape[:3])).tolist():
             system[o, c, :, mask_of[o, sign, c]] += signed[o, sign, c].flatten()
         gains = torch.linalg.lstsq(system.flatten(0, 2), wanted.flatten()[:, None]).solution[:, 0]
-        layer.gains.copy_(gains)
+        # A mask that nothing is wanted of would be lost to training: it keeps a gain that hardly shows.
+        layer.gains.copy_(gains.clamp(min=1e-6 * gains.abs().max()))
     return _made(layer, wanted, margin)
 
 
 def _made(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
     """Kernels as made, times the gains; differentiable in the masks."""
     made = layer.tile_kernels(margin).cpu().to(wanted.dtype)
-    made = made * layer.gains.cpu().to(wanted.dtype)[layer.mask_of()][..., None, None]
+    gains = layer.gains.cpu().to(wanted.dtype)
+    gains = gains.sqrt() if layer.detection == "intensity" else gains
+    made = made * gains[layer.mask_of()][..., None, None]
     return made[:, 0] - made[:, 1] if layer.signs == 2 else made[:, 0]
 
 
-def _refine(layer: TiledKernels, wanted: Tensor, margin: int, steps: int) -> None:
-    """Adam on the masks, with everything that the panel does, against errors as an image would show them.
-
-    The power spectrum of natural images falls as 1/f^2 (Field 1987): an error of the sum of a kernel's taps is seen
-    far better than one from tap to tap.
-    """
-    frequency = torch.fft.fftfreq(wanted.shape[-1], dtype=torch.float64)
-    power = 1 / (frequency[:, None] ** 2 + frequency[None, :] ** 2 + (0.5 / wanted.shape[-1]) ** 2)
-
-    def seen(kernels: Tensor) -> Tensor:
-        spectrum = torch.fft.fft2(kernels)
-        return (power * (spectrum.real.square() + spectrum.imag.square())).sum()
-
-    values, scale = layer.slm.values, seen(wanted)
+def _refine(layer: TiledKernels, wanted: Tensor, reach: int, steps: int) -> None:
+    """Adam on the masks, with everything that the panel does, against errors as an image would show them."""
+    values, scale = layer.slm.values, _seen(wanted)
     optimiser = torch.optim.Adam([values], lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, total_steps=steps + 1)
     for _ in range(steps):
-        missing = _made(layer, wanted, margin) - wanted
-        loss = seen(missing.real if layer.homodyne else missing) / scale
+        loss = _seen(_missing(layer, wanted, reach)) / scale
         (values.grad,) = torch.autograd.grad(loss, values)
         optimiser.step()
         schedule.step()

@@ -623,3 +623,24 @@ def plot_convolution(
             for ax, label in zip(axes, ("measured", "conv2d", "difference"), strict=True):
                 ax.set_ylabel(label)
     return figure
+
+
+def plot_residuals(residuals: Tensor, grid: Grid, *, names: Sequence[str] | None = None, limit: float = 5.0) -> Figure:
+    """Maps of what a fit leaves, in standard deviations of the noise; grey where nothing was compared.
+
+    Args:
+        residuals: Shape ``(frames, height, width)``, NaN where nothing was compared; at most twenty are drawn.
+        grid: The camera's pixels.
+        names: Of the frames; their numbers by default.
+        limit: Deviations of the strongest colours.
+    """
+    count = min(_count(residuals, "residuals"), 20)
+    figure, axes = _panels(count, grid, width=1.7)
+    for k, ax in enumerate(axes):
+        values = np.ma.masked_invalid(_plane(residuals[k], grid, "residuals"))
+        ax.set_facecolor("0.6")
+        image = _draw(ax, values, grid, _length_unit(grid), cmap="RdBu_r", norm=Normalize(-limit, limit))
+        ax.set_title(names[k] if names else f"frame {k}", fontsize="medium")
+    _share_labels(axes)
+    _bar(image, axes, "measured less predicted [standard deviations]")
+    return figure

@@ -238,7 +238,7 @@ EXPERIMENTS = {
     },
     "benchmark_conv": {
         *("runs", "tables", "optics4f.console", "optics4f.conv", "optics4f.elements", "optics4f.elements.camera"),
-        *("optics4f.fourf", "optics4f.grid", "optics4f.plotting", "optics4f.sampling"),
+        *("timing", "optics4f.fourf", "optics4f.grid", "optics4f.plotting", "optics4f.routes", "optics4f.sampling"),
     },
     "benchmark": {
         *("benchmark_conv", "benchmark_retrieval", "peers", "runs", "speed_report", "tables"),

@@ -20,6 +20,9 @@ from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
 from .route import Route
 
 
+_CACHED = 2**16  # complex numbers
+
+
 class PSFRoute(Route):
     r"""The image as a convolution with the PSF of each mask (SLM in the Fourier plane; Goodman 2005, section 8.2).
 
@@ -285,9 +288,11 @@ class _Filter(torch.autograd.Function):
         window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
         data = [spectra.new_empty(len(kernels), *shape) for _ in spectra]  # in pieces that the process keeps
         seen = large_empty((len(data), *data[0].shape), spectra)
+        count = _kernels_at_a_time(kernels)
         for spectrum, fields, squares in zip(spectra[:, 0], data, seen, strict=True):
-            for kernel, field, square in zip(kernels, fields, squares, strict=True):
-                field.copy_(torch.fft.ifft2(spectrum * kernel)[window])
+            parts = (part.split(count) for part in (kernels, fields, squares))
+            for some, field, square in zip(*parts, strict=True):
+                field.copy_(torch.fft.ifft2(spectrum * some)[window])
                 squares_into(field, square)
         ctx.window = window
         ctx.set_materialize_grads(False)
@@ -307,20 +312,28 @@ class _Filter(torch.autograd.Function):
         samples = kernels.shape[-2] * kernels.shape[-1]  # ifft2 carries 1/samples, and so does its adjoint
         grad_spectra = torch.zeros_like(spectra) if to_spectra else None
         grad_kernels = torch.zeros_like(kernels) if to_kernels else None
-        padded = torch.zeros_like(kernels[0])
-        window = padded[ctx.window]
+        count = _kernels_at_a_time(kernels)
+        scratch = torch.zeros_like(kernels[:count])
         for b, spectrum in enumerate(spectra[:, 0]):
             conjugate = spectrum.conj_physical() / samples
-            for k, kernel in enumerate(kernels):
+            for first in range(0, len(kernels), count):
+                some = slice(first, min(first + count, len(kernels)))
+                padded = scratch[: some.stop - first]
+                window = padded[ctx.window]
                 window.zero_()
                 if grad_seen is not None:
-                    weight = grad_seen[b, k].to(spectra.dtype)
-                    torch.mul(data[b][k], weight.add_(weight), out=window)
+                    weight = grad_seen[b, some].to(spectra.dtype)
+                    torch.mul(data[b][some], weight.add_(weight), out=window)
                 if grad_data[b] is not None:
-                    window.add_(grad_data[b][k])
+                    window.add_(grad_data[b][some])
                 back = torch.fft.fft2(padded)
                 if to_kernels:
-                    grad_kernels[k].addcmul_(back, conjugate)
+                    grad_kernels[some].addcmul_(back, conjugate)
                 if to_spectra:
-                    grad_spectra[b, 0].addcmul_(back, kernel.conj(), value=1 / samples)
+                    grad_spectra[b, 0].add_(torch.linalg.vecdot(kernels[some], back, dim=0), alpha=1 / samples)
         return grad_spectra, grad_kernels, None, None
+
+
+def _kernels_at_a_time(kernels: Tensor) -> int:
+    """So many that what is padded stays in the cache: a few large ones, or many small ones, which saves calls."""
+    return max(1, _CACHED // (kernels.shape[-2] * kernels.shape[-1]))

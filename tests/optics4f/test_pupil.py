@@ -68,7 +68,7 @@ def test_the_image_of_a_point_is_the_airy_pattern(axis):
     zero = np.flatnonzero(np.diff(np.sign(field.real[right])))[0]
     near, far = field.real[right][zero : zero + 2]
     first_dark = position[right][zero] + 4e-6 * near / (near - far)
-    assert first_dark == pytest.approx(1.2196698913 * WAVELENGTH * F2 / diameter, rel=2e-3)
+    assert first_dark == pytest.approx(1.2196698913 * WAVELENGTH * F2 / diameter, rel=1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
