@@ -1,4 +1,4 @@
-"""``python -m experiments``: demo, benchmark, paper, cost, sweep."""
+"""``python -m experiments``: demo, benchmark, paper, cost, sweep, twin."""
 
 from __future__ import annotations
 
@@ -93,6 +93,29 @@ def paper(
         folder = Path("runs") / f"paper_{configuration.settings.data.name}" if out is None else out
         places = {"cluster": cluster, "workers": workers}
         run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), **places)
+
+
+@app.command()
+def twin(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/twin"),
+    benches: Annotated[int, typer.Option(min=1, help="Hidden benches.")] = 20,
+    independent: Annotated[int, typer.Option(min=0, help="Benches simulated by another route.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    retraining: Annotated[bool, typer.Option("--retraining", help="Masks retrained on the twin instead.")] = False,
+) -> None:
+    """Hidden benches, twins fitted to their frames: do the intervals hold the truth?
+
+    Example: python -m experiments twin --benches 20 --workers 2
+    """
+    with errors_in_one_line():
+        if retraining:
+            from .twin_retraining import run_retraining
+
+            run_retraining(out)
+        else:
+            from .twin_study import run_study
+
+            run_study(out, benches=benches, independent=independent, workers=workers)
 
 
 if __name__ == "__main__":

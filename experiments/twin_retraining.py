@@ -88,21 +88,19 @@ def one_bench(seed: int) -> dict:
     fit(student, data, SCHEDULE, seed=seed, progress=False)
     generator = torch.Generator().manual_seed(seed)
     hidden = hidden_values(believed, generator)
-    believed_accuracy = accuracy_on(student, data, seed)
-    lost_accuracy = accuracy_on_hidden(hidden, believed, student, data, seed)
+    longer = copy.deepcopy(student)  # as long as the one that goes on with the twin
+    fit(longer, data, AGAIN, seed=seed, progress=False)
+    believed_accuracy = accuracy_on(longer, data, seed)
+    lost_accuracy = accuracy_on_hidden(hidden, believed, longer, data, seed)
     twin = fitted_twin(content, believed, hidden, generator, seed)
     again = moved_to(twin, student)
-    twin_before = accuracy_on(again, data, seed)
-    old_masks = accuracy_on_hidden(hidden, believed, again, data, seed)
     fit(again, data, AGAIN, seed=seed, progress=False)
     won = accuracy_on_hidden(hidden, believed, again, data, seed)
     return {
         "seed": seed,
         "believed": believed_accuracy,
         "hidden": lost_accuracy,
-        "hidden_with_the_camera_of_the_twin": old_masks,
-        "twin_says_before": twin_before,
-        "twin_says_after": accuracy_on(again, data, seed),
+        "twin_predicts": accuracy_on(again, data, seed),
         "hidden_after": won,
         "recovered": (won - lost_accuracy) / (believed_accuracy - lost_accuracy),
         "seconds": time.perf_counter() - start,
@@ -142,8 +140,8 @@ def page(record: Mapping) -> str:
     titles = {
         "believed": "as believed",
         "hidden": "hidden bench",
-        "hidden_with_the_camera_of_the_twin": "with the twin's brightness and black level",
-        "hidden_after": "trained again on the twin",
+        "twin_predicts": "trained again, as the twin predicts",
+        "hidden_after": "trained again, hidden bench",
         "recovered": "won back of what was lost",
     }
     rows = [
@@ -154,7 +152,8 @@ def page(record: Mapping) -> str:
 # Digits that a hidden bench loses, and a twin wins back
 
 Masks and readout are trained on `experiments/configs/twin_study.toml` (8 x 8 digits, 400 test images) and shown on a
-hidden bench as `results/twin.md` has them; {SCHEDULE.epochs} epochs there, {AGAIN.epochs} more on the twin.
+hidden bench as `results/twin.md` has them. After {SCHEDULE.epochs} epochs, training goes on for {AGAIN.epochs} more: on
+the configuration as believed, or on the twin, from twenty frames of other masks.
 
 {markdown(rows)}
 Mean share won back: {percent(record["recovered"])}, wanted: {percent(record["wanted"])}.

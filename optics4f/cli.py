@@ -1,4 +1,4 @@
-"""The command ``optics4f``: sampling, simulate, design, verify, inspect, diff, export, devices."""
+"""The command ``optics4f``: sampling, simulate, design, verify, inspect, diff, export, fit, compare, devices."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from . import __version__
 from .bench import diff as differences
 from .bench import export_images, summary, write_contact_sheet
 from .bundle import BundleError, frames_of, read_bundle, verify_bundle
+from .compare import run_compare
 from .config import ROUTES, load_bench
 from .console import errors_in_one_line, run
 from .design_run import run_design
@@ -23,6 +24,7 @@ from .files import written_whole
 from .images import read_image
 from .plotting import plot_frames, png
 from .sampling import SamplingError
+from .twin import GROUPS, USUAL, run_fit
 from .units import engineering
 
 app = typer.Typer(
@@ -231,6 +233,72 @@ def export(
     with errors_in_one_line(BundleError):
         for path in export_images(bundle, out, device=device or None):
             print(f"wrote {path}")
+
+
+@app.command()
+def fit(
+    config: Config,
+    measured: Annotated[Path, typer.Argument(help="HDF5 with /frames, /images, and /levels unless --masks is given.")],
+    out: Annotated[Path, typer.Option(help="TOML of the twin; values and maps beside it, .json and .png.")],
+    masks: Annotated[Path | None, typer.Option(help="Bundle whose masks were shown.")] = None,
+    free: Annotated[
+        str, typer.Option(help=f"What may change, with commas: {', '.join(GROUPS)}. By default the usual ones.")
+    ] = ",".join(USUAL),
+    held_out: Annotated[int, typer.Option(help="Last images to judge the twin by, instead of fitting them.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    bootstrap: Annotated[int, typer.Option(help="Resamplings of the frames for the intervals; 0: the Hessian.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resamplings.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a bench to its measured frames: a twin, and how well each of its numbers is known.
+
+    Example: optics4f fit bench.toml measured.h5 --masks masks.h5 --out twin.toml
+    """
+    with errors_in_one_line():
+        names = [name.strip() for name in free.split(",") if name.strip()]
+        options = {"held_out": held_out, "confidence": confidence, "bootstrap": bootstrap, "seed": seed}
+        found = run_fit(config, measured, out, masks=masks, free=names, **options)
+    if as_json:
+        print(json.dumps(found.record))
+        return
+    table = Table(title=str(out))
+    for column in ("number", "configured", "fitted", f"{100 * confidence:g} % interval"):
+        table.add_column(column, justify="left" if column == "number" else "right")
+    for e in found.fit.estimates:
+        plain = {"1": "", "DN": " DN"}.get(e.unit)
+        numbers = (e.start, e.value, e.low, e.high)
+        written = [engineering(v, e.unit, 5) if plain is None else f"{v:.5g}{plain}" for v in numbers]
+        table.add_row(e.name, written[0], written[1], f"{written[2]} ... {written[3]}")
+    Console().print(table)
+    likeness = ", ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in found.record["correlation_of_frames"].items())
+    print(f"correlation of frames: {likeness}; reduced chi squared {found.fit.reduced_chi2:.3f}")
+    if found.record["sampling"] != "ok":
+        print(f"warning: the route of the configuration cannot simulate the twin. {found.record['sampling']}")
+
+
+@app.command()
+def compare(
+    bundle: Annotated[Path, typer.Argument(help="HDF5 mask bundle.")],
+    measured: Annotated[Path, typer.Argument(help="HDF5 with /frames, and /images where they are not the bundle's.")],
+    out: Annotated[Path, typer.Option(help="HTML page, self-contained.")],
+    as_json: Json = False,
+) -> None:
+    """Lay predicted frames over measured ones: shift, brightness, and how alike each frame is.
+
+    Example: optics4f compare masks.h5 measured.h5 --out page.html
+    """
+    with errors_in_one_line(BundleError), torch.no_grad():
+        found = run_compare(bundle, measured, out)
+    where = found.registration
+    if as_json:
+        registration = {"shift_px": where.shift, "gain": where.gain, "offset_dn": where.offset}
+        print(json.dumps({"registration": registration, "frames": found.rows}))
+        return
+    before, after = (found.mean(name) or 0.0 for name in ("correlation_before", "correlation"))
+    print(
+        f"{out}: {len(found.rows)} frames, ({where.shift[0]:.2f}, {where.shift[1]:.2f}) pixels away (down, right), "
+        f"{where.gain:.3g} times as bright; mean correlation {before:.4f}, registered {after:.4f}"
+    )
 
 
 @app.command()

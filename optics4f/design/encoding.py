@@ -31,8 +31,10 @@ class Encoding(ABC):
 
     Attributes:
         carrier: Where the field stands in the spectrum, ``(y, x)`` [cycles/pixel].
-        bandwidth: Half the side of the square around the carrier in which the field comes back with a relative RMS
-            error of at most 0.1, even if it fills the square [cycles/pixel].
+        bandwidth: Half the side of the square around the carrier in which a field whose largest amplitude is 1 comes
+            back with a relative RMS error of at most 0.1, even if it is noise that fills the square [cycles/pixel].
+            Errors do not fade as a field does, except those of ``Arrizon``: scale a field to amplitude 1 (see
+            docs/explanation/mask_design.md for what dimmer ones lose).
     """
 
     bandwidth: ClassVar[float]
@@ -161,7 +163,9 @@ class Arrizon(_OnPhase):
 
 @dataclass(frozen=True)
 class Lee(_OnMirrors):
-    r"""Binary amplitude hologram of bars whose place and width carry phase and amplitude (Lee 1979).
+    r"""Binary amplitude hologram of bars whose place and width carry phase and amplitude.
+
+    Lee 1979, Applied Optics 18, 3661.
 
     .. math:: t = \left[ \cos(2 \pi u \cdot x + \varphi) > \cos(\arcsin a) \right]
 
@@ -169,10 +173,12 @@ class Lee(_OnMirrors):
     the light.
 
     Attributes:
-        carrier: ``(y, x)`` [cycles/pixel]; askew, so that edges fall on many places within a pixel.
+        carrier: ``(y, x)`` [cycles/pixel]; irrational, so that bars of one width end at every place within a pixel and
+            their rounding averages out. One that repeats after a few pixels knows a few widths only: with (1/6, 1/10)
+            a flat field of 0.2 comes back wrong by half.
     """
 
-    carrier: tuple[float, float] = (1 / 6, 1 / 10)
+    carrier: tuple[float, float] = (math.sqrt(2) / 8, math.sqrt(3) / 17)
     bandwidth: ClassVar[float] = 1 / 28
     gain: ClassVar[float] = 1 / math.pi
 
@@ -184,7 +190,7 @@ class Lee(_OnMirrors):
 
 @dataclass(frozen=True)
 class Superpixel(_OnMirrors):
-    r"""Groups of 4 x 4 micromirrors that add up to the field (Goorden, Bertolotti and Mosk 2014).
+    r"""Groups of 4 x 4 micromirrors that add up to the field (Goorden et al. 2014, Optics Express).
 
     Seen along the carrier, the mirrors of a group stand at sixteen phases around the circle. Those that are on add up
     to one of 6561 different fields; the nearest to the wanted one is shown. The largest amplitude in every direction
@@ -193,7 +199,7 @@ class Superpixel(_OnMirrors):
 
     side: ClassVar[int] = 4
     carrier: ClassVar[tuple[float, float]] = (-1 / 4, -1 / 16)
-    bandwidth: ClassVar[float] = 1 / 28
+    bandwidth: ClassVar[float] = 1 / 36
 
     @property
     def gain(self) -> float:

@@ -19,7 +19,6 @@ from .conditions import lens_checks, plane_checks
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
 from .route import Route
 
-
 _CACHED = 2**16  # complex numbers
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from experiments import twin_retraining
 from experiments.twin_study import CONFIG, hidden_values, random_masks, run_study
 from optics4f.config import load_bench
 from optics4f.effects import Crosstalk
@@ -53,3 +54,10 @@ def test_twenty_twins(tmp_path):
     # 220 intervals of 95 %: 201 or more hold the truth in 99 of 100 such studies.
     assert record["all_intervals"] >= 201 / 220
     assert record["reduced_chi2"] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_twin_wins_back_the_digits():
+    row = twin_retraining.one_bench(0)
+    assert row["believed"] - row["hidden"] > 0.05  # there is something to win back
+    assert row["recovered"] >= twin_retraining.WANTED

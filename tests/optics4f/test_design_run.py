@@ -13,7 +13,7 @@ from optics4f.design_run import pixel_light, run_design
 from optics4f.routes import PSFRoute
 
 CONFIGS = Path(__file__).parents[2] / "experiments/configs"
-FILES = {"masks.h5", "metrics.json", "masks.png", "far_field.png", "convergence.png", "frames.png"}
+FILES = {"masks.h5", "metrics.json", "masks.png", "far_field.png", "convergence.png", "frames.png", "merits.png"}
 
 
 def edited(folder: Path, name: str, *changes: tuple[str, str]) -> Path:

@@ -311,3 +311,52 @@ def test_what_cannot_be_drawn_is_refused():
         plotting.plot_curves([])
     with pytest.raises(ValueError, match="laser must not be negative, got -1 J"):
         plotting.plot_costs([{"system": "4f", "terms": {"laser": -1.0, "host": 2.0}}])
+
+
+def test_spots_are_bars_against_what_is_wanted_and_a_map_where_they_are_many():
+    power = torch.tensor([[1.0, 3.0, 9.0], [2.0, 2.0, 5.0]])
+    wanted = torch.tensor([[1.0, 2.0, 0.0], [2.0, 1.0, 5.0]])  # ratios 1, 1.5, 1, 2, 1, of mean 1.3
+    ax = plotting.plot_spots(power, wanted, total=26.0).axes[0]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], np.array([1, 1.5, 1, 2, 1]) / 1.3, rtol=1e-6)
+    # By hand: 13 of 26 in the five spots; 1 - (2 - 1) / (2 + 1).
+    assert ax.get_title() == "efficiency 0.5000, uniformity 0.6667"
+    many = torch.ones(9, 8)
+    many[4, 2] = 2
+    drawing = plotting.plot_spots(many).axes[0]
+    assert np.unravel_index(drawing.images[0].get_array().argmax(), (9, 8)) == (4, 2)
+    assert drawing.get_title() == "uniformity 0.6667"
+    with pytest.raises(ValueError, match=r"one shape \(rows, columns\)"):
+        plotting.plot_spots(power, wanted[:1])
+
+
+def test_an_image_is_compared_at_the_best_brightness():
+    wanted = torch.zeros(12, 16)
+    wanted[3:9, 4:12] = 40.0
+    bright = torch.where(torch.arange(16) % 2 == 0, 1.2, 0.8) * wanted  # even columns brighter
+    figure = plotting.plot_image(7 * bright, wanted, title="mask 3")
+    first, second, third = (ax.images[0].get_array() for ax in figure.axes[:3])
+    # The factor 1 / (7 40) times sum(a w) / sum(a a) = 1 / 1.04: 1.2 and 0.8 become 1.1538 and 0.7692.
+    assert first.max() == 1
+    np.testing.assert_allclose(second[4, 4:6], [1.2 / 1.04, 0.8 / 1.04], rtol=1e-6)
+    np.testing.assert_allclose(third, second - first, atol=1e-9)
+    words = figure.get_suptitle()
+    assert words.startswith("mask 3: RMS 0.196, PSNR ")  # sqrt(1 - 1 / 1.04)
+    assert "SSIM" in words
+    assert words.endswith("speckle 0.200")
+    assert "SSIM" not in plotting.plot_image(wanted[:8], wanted[:8]).get_suptitle()
+    with pytest.raises(ValueError, match="one shape"):
+        plotting.plot_image(wanted, wanted[:8])
+
+
+def test_kernels_are_compared_up_to_brightness_and_of_complex_ones_the_phase():
+    wanted = torch.tensor([[[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]], [[1.0, -1.0, 0.0], [0.0, 2.0, 0.0]]])
+    made = torch.stack((torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), -wanted[1]))
+    figure = plotting.plot_kernels(made, wanted, names=["x", "y"])
+    below = [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()]
+    assert below == ["cosine 0.6000\nerror 0.800", "cosine -1.0000\nerror 1.000"]  # a negative kernel is none
+    turned = wanted * torch.polar(torch.tensor(5.0), torch.tensor(2.2))
+    figure = plotting.plot_kernels(turned, wanted)
+    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["cosine 1.0000\nerror 0.000"] * 2
+    np.testing.assert_allclose(figure.axes[2].images[0].get_array(), wanted[0] / 4, atol=1e-6)  # second row: made
+    with pytest.raises(ValueError, match="made and wanted must have one shape"):
+        plotting.plot_kernels(made, wanted[:1])
