@@ -51,36 +51,38 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
     if made.taught:
         teacher = PAPER_ROWS["teacher"].build(settings, data, seed)
         load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
-    schedule = settings.teacher if row == "teacher" else settings.student
-    state = Path(folder) / f"{row}-{seed}.state"
-    history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
-    result = evaluate(model, data.test, seed=EVALUATION_SEED)
-    kept = next(record for record in history if record["restored"])
+    state, kept = Path(folder) / f"{row}-{seed}.state", checkpoint(folder, row, seed)
+    if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
+        metrics = load_checkpoint(kept, model)["metrics"]
+    else:
+        schedule = settings.teacher if row == "teacher" else settings.student
+        history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
+        best = next(record for record in history if record["restored"])
+        metrics = {
+            "validation_accuracy": best["validation_accuracy"],
+            "epoch": best["epoch"],
+            "training_seconds": sum(record["seconds"] for record in history),
+        }
+        config = settings.model_dump(mode="json")
+        save_checkpoint(kept, model, config=config, seed=seed, metrics=metrics)
+        state.unlink(missing_ok=True)
     found = {
         "dataset": settings.data.name,
         "row": row,
         "seed": seed,
-        "test_accuracy": result.accuracy,
-        "validation_accuracy": kept["validation_accuracy"],
-        "epoch": kept["epoch"],
+        "test_accuracy": evaluate(model, data.test, seed=EVALUATION_SEED).accuracy,
+        "validation_accuracy": metrics["validation_accuracy"],
+        "epoch": metrics.get("epoch"),
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
         "commit": provenance()["commit"],
-        "training_seconds": sum(record["seconds"] for record in history),
+        "training_seconds": metrics.get("training_seconds"),
         "duration_seconds": time.perf_counter() - start,
     }
     if made.linear:
         found["front_end_nonlinearity"] = nonlinearity(model, data)
         if found["front_end_nonlinearity"] > LINEAR_TO:
             raise RuntimeError(f"{row} must be linear before its readout, got {found['front_end_nonlinearity']:.2g}.")
-    save_checkpoint(
-        checkpoint(folder, row, seed),
-        model,
-        config=settings.model_dump(mode="json"),
-        seed=seed,
-        metrics={"test_accuracy": result.accuracy, "validation_accuracy": kept["validation_accuracy"]},
-    )
-    state.unlink(missing_ok=True)
     return found
 
 

@@ -42,6 +42,11 @@ class MatrixAxis:
         """Square of the largest singular value."""
         return torch.linalg.matrix_norm(self.matrix, 2).item() ** 2
 
+    @property
+    def counts_spots(self) -> bool:
+        """Whether a node is the light of one diffraction-limited spot, not of a pixel of some area."""
+        return bool((torch.linalg.vector_norm(self.matrix, dim=1) - 1).abs().max() < 1e-6)
+
     def to(self, dtype: torch.dtype, device: torch.device) -> MatrixAxis:
         """The axis for data of this complex type and place."""
         return MatrixAxis(self.matrix.to(device, dtype))
@@ -95,6 +100,8 @@ class FourierAxis:
     def gain(self) -> float:
         """Square of the largest singular value, that of a unitary transform."""
         return 1.0
+
+    counts_spots = True
 
     def to(self, dtype: torch.dtype, device: torch.device) -> FourierAxis:
         """The axis for data of this complex type and place."""
@@ -152,6 +159,11 @@ class Plane:
     def gain(self) -> float:
         """Square of the map's largest singular value: 1 where no light is counted at two nodes."""
         return self.rows.gain * self.columns.gain
+
+    @property
+    def overlap(self) -> float:
+        """How often light may be counted where nodes are spots (rows of norm 1) that stand too close; else 1."""
+        return max(1.0, self.gain) if self.rows.counts_spots and self.columns.counts_spots else 1.0
 
     def to(self, dtype: torch.dtype, device: torch.device) -> Plane:
         """The plane for data of this complex type and place."""

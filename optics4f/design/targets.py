@@ -207,7 +207,8 @@ def kernels(bench: FourF, weights: Tensor, *, efficiency: float = 0.5) -> Target
 def figures_of_merit(field: Tensor, target: Target) -> dict[str, Tensor]:
     """Share of the light at the nodes where some is wanted, uniformity there, relative RMS error at the judged nodes.
 
-    Where nodes stand closer than the diffraction limit the share is a lower bound: divided by the gain of the plane.
+    Where spots stand closer than the diffraction limit they share light, which must not be counted twice: the share is
+    then a lower bound, divided by the plane's ``overlap``.
 
     Args:
         field: At the nodes, in shares of the light, shape ``(..., masks, *target.plane.shape)``.
@@ -217,8 +218,7 @@ def figures_of_merit(field: Tensor, target: Target) -> dict[str, Tensor]:
     shares = squared(field) * judged
     actual = field * judged if target.wanted.is_complex() else shares.sqrt()
     return {
-        # Nodes closer than the diffraction limit share light, which must not be counted twice.
-        "efficiency": (shares * (power > 0)).sum((-2, -1)) / max(1.0, target.plane.gain),
+        "efficiency": (shares * (power > 0)).sum((-2, -1)) / target.plane.overlap,
         "uniformity": uniformity(shares, power),
         "rms_error": rms_error(actual, target.wanted.to(actual.device, actual.dtype)),
     }

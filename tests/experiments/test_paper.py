@@ -77,6 +77,14 @@ def test_the_same_run_twice_gives_the_same(small, tmp_path):
     assert (tmp_path / "a" / "physical-3.safetensors").exists()
 
 
+def test_a_model_that_is_trained_is_not_trained_again(small, tmp_path, monkeypatch):
+    """Who waited for the result was killed: the checkpoint is there, the line of the table is not."""
+    first = paper_row(str(small), "physical", 0, folder=str(tmp_path))
+    monkeypatch.setattr("experiments.paper_run.fit", None)
+    again = paper_row(str(small), "physical", 0, folder=str(tmp_path))
+    assert {**again, "duration_seconds": 0} == {**first, "duration_seconds": 0}
+
+
 def result(row, seed, accuracy):
     return {"row": row, "seed": seed, "test_accuracy": accuracy, "readout_parameters": 1, "digital_macs": 2}
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from benches import relative
 from sklearn.datasets import load_digits
 
 from optics4f.config import load_bench
 from optics4f.design import kinoform
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute
+from tests.optics4f.benches import relative
 
 DEMO = Path(__file__).resolve().parents[2] / "experiments" / "configs" / "demo.toml"
 

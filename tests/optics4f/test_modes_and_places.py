@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from benches import WAVELENGTH, random_images, relative, smooth_masks
 from scipy.special import j1
 
 from optics4f.elements import SLM, Camera, Illumination, Lens, Pupil
@@ -17,6 +16,7 @@ from optics4f.light import DiscSource, PointSource, SelfLuminous, Spectrum, mode
 from optics4f.misalignment import Misalignment
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.sampling import SamplingError
+from tests.optics4f.benches import WAVELENGTH, random_images, relative, smooth_masks
 
 F1, F2 = 0.1, 0.15
 IMAGES = random_images(2, (5, 7))
