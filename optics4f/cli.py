@@ -30,7 +30,7 @@ from .units import engineering
 app = typer.Typer(
     no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Physical optics of a 4f system."
 )
-Config = Annotated[Path, typer.Argument(help="TOML file with a [bench] table.")]
+Config = Annotated[Path, typer.Argument(help="TOML file with a \\[bench] table.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -128,7 +128,7 @@ def design(
     out: Annotated[Path, typer.Option(help="Folder for masks.h5, metrics.json and figures.")] = Path("runs/design"),
     as_json: Json = False,
 ) -> None:
-    """Find the masks for spots, an image or kernels; write the bundle that the bench loads, and figures.
+    """Find the masks for spots, an image, a PSF, a field or kernels; write the bundle that the bench loads, and figures.
 
     Example: optics4f design experiments/configs/design_spots.toml --out runs/spots
     """

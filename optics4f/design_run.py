@@ -193,7 +193,7 @@ def run_design(config: Path, out: Path) -> dict:
     if not isinstance(bench.slm, SLM):
         raise ValueError(
             f"bench.slm must be a phase SLM for a design, got {stated.bench.slm.device}: a bundle holds phase levels. "
-            "For mirrors, call optics4f.design.gerchberg_saxton with AmplitudeOnly(2), or encode with Lee or Superpixel."
+            "For mirrors call optics4f.design.gerchberg_saxton with AmplitudeOnly(2), or encode with Lee or Superpixel."
         )
     tiled = stated.design.target.kind == "tiles"
     bundle, metrics, figures = (_tiles if tiled else _pattern)(stated, bench, text)
@@ -355,6 +355,10 @@ def _tiles(stated: _WithDesign, bench: FourF, text: str) -> Result:
     frames, quiet = predict_frames(specification, levels, picture[None], design.seed)
     with torch.no_grad():
         measured, made = layer(picture[None, None])[0], layer.effective_kernels()[:, 0]
+        signal = torch.zeros(bench.camera.grid.shape)  # between the windows nothing is computed
+        for exposure, tile, seen in layer.camera_windows(picture[None, None]):
+            if exposure == 0:
+                signal[tile.rows, tile.columns] = seen[0]
     digital = conv2d(picture[None, None], weights[:, None].to(picture), padding=target.padding)[0]
     digital = digital if incoherent else digital.square()  # what a detector shows of a coherent field
     top = 2.0**bench.camera.sensor.bit_depth * bench.camera.binning**2 - bench.camera.binning**2
@@ -380,9 +384,7 @@ def _tiles(stated: _WithDesign, bench: FourF, text: str) -> Result:
     figures = {
         "masks.png": plot_masks(layer.slm.pixel_modulation().detach().angle(), layer.slm.grid),
         "merits.png": plot_kernels(made, weights),
-        "convolution.png": plot_convolution(
-            quiet[0, 0].double(), windows, measured, digital, pitch=bench.camera.grid.pitch
-        ),
+        "convolution.png": plot_convolution(signal, windows, measured, digital, pitch=bench.camera.grid.pitch),
     }
     return Bundle(levels, text, picture[None], frames, quiet, design.seed), metrics, figures
 

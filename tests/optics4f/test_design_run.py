@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -149,4 +150,113 @@ def test_a_file_that_is_missing_leaves_nothing(tmp_path):
     )
     with pytest.raises(ValueError, match=r"nothing\.png"):
         run_design(edited(tmp_path, "spots", *changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+SMALL_TILES = (("shape = [32, 32]", "shape = [10, 12]"), ("shape = [384, 512]", "shape = [160, 192]"),
+               ("shape = [120, 160]", "shape = [50, 62]"), ("iterations = 60", "iterations = 30"),
+               ("exposures = 1", "exposures = 1\nrounds = 2\nsteps = 5"),
+               ("samples_per_pixel = 6", "samples_per_pixel = 3"),
+               ("    [[0, -1, 0], [-1, 4, -1], [0, -1, 0]],\n", ""), ("exposure = 4\n", "exposure = 2\n"))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::optics4f.sampling.SamplingWarning")
+def test_tiles_in_the_bundle_convolve_the_picture(tmp_path):
+    config = edited(tmp_path, "tiles", *SMALL_TILES)
+    metrics = run_design(config, tmp_path / "out")
+    assert (tmp_path / "out/convolution.png").exists()
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["plan"]["tiles"] == metrics["plan"]["tiles"]
+    assert len(metrics["plan"]["tiles"]) == 4
+    # By hand, from the frames that the file predicts: windows of the plan, turned, subtracted.
+    bundle = verify_bundle(tmp_path / "out/masks.h5")
+    frame = bundle.frames_noise_free[0, 0].double()
+    seen = []
+    for tile in metrics["plan"]["tiles"]:
+        (top, bottom), (left, right) = tile["camera_rows"], tile["camera_columns"]
+        seen.append(frame[top : bottom + 1, left : right + 1].flip((0, 1)))
+    weights = torch.tensor(specification_weights(config), dtype=torch.float64)
+    wanted = torch.nn.functional.conv2d(bundle.images[:, None].double(), weights[:, None], padding=1)[0]
+    for k in range(2):
+        got = seen[2 * k] - seen[2 * k + 1]
+        cosine = (got * wanted[k]).sum() / (got.norm() * wanted[k].norm())
+        assert cosine > 0.98, k
+        assert metrics["output_cosine"][k] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ((("masks = 1 ", "masks = 2 "),), r"bench\.slm\.masks must be 1, one an exposure, got 2"),
+        ((('"self_luminous"', '"point"'),), r'bench\.light\.source must be "self_luminous"'),
+        ((("[design]\n", '[design]\nmethod = "gs"\n'),), r'kind = "tiles" takes method = "weighted_gs"'),
+        ((("padding = 1", "centre = [0, 0]"),), r'centre is not for kind = "tiles"'),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optics4f.sampling.SamplingWarning")
+def test_tiles_that_do_not_fit_their_bench_are_refused(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        run_design(edited(tmp_path, "tiles", *SMALL_TILES, *changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+OTHER = ('kind = "spots"\ncount = [5, 8]\nspacing = [12, 8]\ncentre = [0.5, 0.5]',)
+
+
+def test_a_complex_field_is_what_the_far_field_holds(tmp_path):
+    y, x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in (9, 11))
+    vortex = torch.complex(x[None, :].expand(9, 11), y[:, None].expand(9, 11))
+    vortex = vortex * torch.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / 18)
+    np.save(tmp_path / "field.npy", vortex.numpy())
+    text = f'kind = "field"\nfile = "{tmp_path / "field.npy"}"\ncentre = [8, -12]\nfree = true\nefficiency = 0.3'
+    config = edited(tmp_path, "spots", *SMALL_SPOTS[:2], (OTHER[0], text))
+    assert run_design(config, tmp_path / "out")["rms_error"][0] < 0.1
+    bench = load_bench(config).build(dtype=torch.complex128)
+    bench.slm.load_levels(verify_bundle(tmp_path / "out/masks.h5").levels)
+    with torch.no_grad():
+        lit = bench.slm.modulation()[0] * pixel_light(bench)
+    far = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(lit)))  # axis at n // 2
+    seen = far[96 + 8 - 4 : 96 + 8 + 5, 80 - 12 - 5 : 80 - 12 + 6]
+    overlap = (seen.conj() * vortex).sum().abs() / (seen.norm() * vortex.norm())
+    assert overlap > 0.99
+
+
+@pytest.mark.parametrize("wavelengths", ["", 'wavelengths = ["532 nm", "640 nm"]\n'])
+def test_a_psf_is_found_at_the_pitch_of_the_camera(tmp_path, wavelengths):
+    picture = Image.new("L", (24, 20))
+    picture.paste(255, (3, 4, 9, 16))
+    picture.save(tmp_path / "psf.png")
+    text = f'kind = "psf"\nfile = "{tmp_path / "psf.png"}"\nsize = [20, 24]'
+    method = 'method = "lbfgs"' if not wavelengths else f'method = "gradient"\n{wavelengths}'
+    config = edited(tmp_path, "spots", *SMALL_SPOTS[:2], ('method = "weighted_gs"', method), (OTHER[0], text))
+    metrics = run_design(config, tmp_path / "out")
+    assert len(metrics["efficiency"]) == (2 if wavelengths else 1)
+    bench = load_bench(config).build(dtype=torch.complex128)
+    bench.slm.load_levels(verify_bundle(tmp_path / "out/masks.h5").levels)
+    wanted = torch.from_numpy(np.asarray(picture, dtype=np.float64))
+    for wavelength in (532e-9, 640e-9) if wavelengths else (532e-9,):
+        with torch.no_grad():
+            lit = bench.slm.modulation(532e-9 / wavelength)[0] * pixel_light(bench, wavelength)
+        rows, columns = (  # the Fourier integral at the camera's pixels, written out
+            torch.exp(-2j * torch.pi * (torch.arange(n) - n // 2)[:, None] * bench.camera.grid.pitch
+                      * position.flatten() / (wavelength * 0.125))
+            for n, position in zip((20, 24), bench.slm.samples.coordinates(), strict=True)
+        )  # fmt: skip
+        seen = (rows.to(lit) @ lit @ columns.to(lit).T).abs().square()
+        assert (seen * wanted).sum() / (seen.norm() * wanted.norm()) > 0.86  # speckle; 0.846 if both were 532 nm
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ((("[design]\n", '[design]\nwavelengths = ["500 nm"]\n'),), r'wavelengths are for kind = "psf"'),
+        (((OTHER[0], 'kind = "field"\nfile = "none.npy"'),), r"none\.npy is not an \.npy file"),
+        (
+            (('device = "meadowlark-1920x1152"', 'device = "dlp7000"\nfill_factor = 0.9'),),
+            r"must be a phase SLM for a design",
+        ),
+    ],
+)
+def test_what_a_design_cannot_do_is_said(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        run_design(edited(tmp_path, "spots", *SMALL_SPOTS[:2], *changes), tmp_path / "out")
     assert not (tmp_path / "out").exists()
