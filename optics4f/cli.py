@@ -128,7 +128,7 @@ def design(
     out: Annotated[Path, typer.Option(help="Folder for masks.h5, metrics.json and figures.")] = Path("runs/design"),
     as_json: Json = False,
 ) -> None:
-    """Find the masks for spots, an image, a PSF, a field or kernels; write the bundle that the bench loads, and figures.
+    """Masks for spots, an image, a PSF, a field or kernels: the bundle that the bench loads, and figures.
 
     Example: optics4f design experiments/configs/design_spots.toml --out runs/spots
     """
