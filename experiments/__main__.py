@@ -1,4 +1,4 @@
-"""``python -m experiments``: demo, benchmark, paper, cost, sweep, twin."""
+"""``python -m experiments``: demo, benchmark, paper, fabrication, cost, sweep, twin."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from optics4f.console import errors_in_one_line, run
+from optics4f.console import errors_in_one_line, interruptible, run
 
-from . import benchmark
+with interruptible():  # it brings PyTorch
+    from . import benchmark
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them."
@@ -53,6 +54,25 @@ def cost(
 
 
 @app.command()
+def fidelity(
+    config: Annotated[Path, typer.Argument(help="TOML file, such as experiments/configs/fidelity_demo.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder of students, ledger, tables and figures.")] = Path("runs/fidelity"),
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+) -> None:
+    """What each imperfection of the bench costs: alone, left out, and with masks trained for it.
+
+    Example: python -m experiments fidelity experiments/configs/fidelity_demo.toml --workers 2
+    """
+    from .fidelity_command import StudyFailed, run_fidelity
+
+    with errors_in_one_line(StudyFailed):
+        from .fidelity_settings import load_fidelity
+
+        run_fidelity(load_fidelity(config), out, Console(), cluster=cluster, workers=workers)
+
+
+@app.command()
 def sweep(
     config: Annotated[Path, typer.Argument(help="TOML file, such as experiments/configs/sweep_demo.toml.")],
     out: Annotated[Path, typer.Option(help="Folder for results.jsonl.")] = Path("runs/sweep"),
@@ -87,12 +107,41 @@ def paper(
     from .paper import RowsFailed, run_paper
 
     with errors_in_one_line(RowsFailed):
+        from .paper_segmentation import SEGMENTATION, segments
         from .paper_settings import configuration_of, load_paper
 
         configuration = load_paper(name if name.endswith(".toml") else configuration_of(name))
+        table = SEGMENTATION if segments(configuration) else None
         folder = Path("runs") / f"paper_{configuration.settings.data.name}" if out is None else out
         places = {"cluster": cluster, "workers": workers}
-        run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), **places)
+        run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
+
+
+@app.command()
+def fabrication(
+    name: Annotated[str, typer.Argument(metavar="SET", help="mnist, digits, ... or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of results; runs/fabrication_SET by default.")] = None,
+    students: Annotated[Path | None, typer.Option(help="Folder of `paper`; runs/paper_SET by default.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Only these; repeat for several.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+) -> None:
+    """Trained students on hidden benches that are not as designed, and how much of the loss is won back.
+
+    Students that the folder of `paper` does not hold are trained first.
+
+    Example: python -m experiments fabrication digits --workers 2
+    """
+    from .paper import RowsFailed
+
+    with errors_in_one_line(RowsFailed):
+        from .fabrication import run_fabrication
+        from .fabrication_settings import fabrication_of, load_fabrication
+
+        configuration = load_fabrication(name if name.endswith(".toml") else fabrication_of(name))
+        data = configuration.paper.settings.data.name
+        out, students = out or Path("runs") / f"fabrication_{data}", students or Path("runs") / f"paper_{data}"
+        run_fabrication(configuration, out, students, Console(), seeds=seeds or (), cluster=cluster, workers=workers)
 
 
 @app.command()
@@ -102,6 +151,7 @@ def twin(
     independent: Annotated[int, typer.Option(min=0, help="Benches simulated by another route.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     retraining: Annotated[bool, typer.Option("--retraining", help="Masks retrained on the twin instead.")] = False,
+    record: Annotated[Path | None, typer.Option(help="twin.json whose page is made again; nothing is fitted.")] = None,
 ) -> None:
     """Hidden benches, twins fitted to their frames: do the intervals hold the truth?
 
@@ -111,7 +161,11 @@ def twin(
         if retraining:
             from .twin_retraining import run_retraining
 
-            run_retraining(out)
+            run_retraining(out, Console(), benches=benches, workers=workers)
+        elif record is not None:
+            from .twin_study import rewrite_study
+
+            rewrite_study(record, out)
         else:
             from .twin_study import run_study
 

@@ -27,6 +27,7 @@ from optics4f.profiles import gaussian_beam
 from optics4f.units import engineering
 
 from .benchmark_conv import conv
+from .benchmark_growth import growth
 from .benchmark_retrieval import retrieval
 from .peers import PROPAGATORS, Propagator
 from .runs import provenance, write_json, write_text
@@ -218,6 +219,7 @@ app = typer.Typer(help="optics4f against the bare FFT, closed forms and other li
 
 app.command()(retrieval)
 app.command()(conv)
+app.command()(growth)
 
 
 @app.callback(invoke_without_command=True)

@@ -79,13 +79,13 @@ def sampled_anyway(kind: type[Route], bench: FourF, **options: object) -> Route:
     return kind(bench, override=tuple(failing), **options)
 
 
-def propagated_bench(n: int, masks: int = 1) -> FourF:
+def propagated_bench(n: int, masks: int = 1, bit_depth: int | None = None) -> FourF:
     """Object, SLM and camera of n x n samples of 8 um (the camera of n - 1), lenses of the self-dual focal length."""
     focal_length = n * PITCH**2 / WAVELENGTH
     return FourF(
         Illumination((n, n), PITCH, WAVELENGTH),
         Lens(focal_length),
-        SLM(Grid((n, n), PITCH), masks=masks, bit_depth=None),
+        SLM(Grid((n, n), PITCH), masks=masks, bit_depth=bit_depth),
         Lens(focal_length),
         Camera((n - 1, n - 1), PITCH),
         samples_per_camera_pixel=1,
@@ -101,6 +101,11 @@ def propagation_4f(n: int, batch: int, masks: int = 1, device: str = "cpu") -> S
 def matched_4f(n: int, batch: int, masks: int = 1, device: str = "cpu") -> Step:
     """The same planes by the Fourier-lens route: pitches match, so each stage is one FFT of n x n."""
     return training_step(sampled_anyway(FourierLensRoute, propagated_bench(n, masks)), batch, device)
+
+
+def matched_8_bits(n: int, batch: int, masks: int = 1, device: str = "cpu") -> Step:
+    """The same through masks of 8 bits, as a panel shows them: the cosines and sines of few levels."""
+    return training_step(sampled_anyway(FourierLensRoute, propagated_bench(n, masks, 8)), batch, device)
 
 
 def training_bench(masks: int) -> FourF:
@@ -202,8 +207,15 @@ def cases(quick: bool = False) -> list[Case]:
                 1.4,
             ),
             Case(
-                f"the same, K = 8 masks, N = {n}, B = 1",
+                f"the same, K = 8 continuous masks, N = {n}, B = 1",
                 matched_4f,
+                (n, 1, 8),
+                ("1 + 2 K FFTs of N", 17, n),
+                1.5,
+            ),
+            Case(
+                f"the same, K = 8 masks of 8 bits, N = {n}, B = 1",
+                matched_8_bits,
                 (n, 1, 8),
                 ("1 + 2 K FFTs of N", 17, n),
                 1.5,

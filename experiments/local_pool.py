@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+
+from optics4f.console import spared_from_ctrl_c
 
 from .sweep import Outcome, Run, perform_on_one_thread
 
@@ -57,16 +58,17 @@ class LocalPool:
         """Outcomes until all is done or the pool breaks; returns what has none, the first of it under way."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
         others = {child.pid for child in multiprocessing.active_children()}
-        pool = ProcessPoolExecutor(min(workers, len(runs)), mp_context=context, initializer=_start)
+        pool = ProcessPoolExecutor(min(workers, len(runs)), mp_context=context)
         lost = set()
         complete = False
         try:
             pending: dict[Future, Run] = {}
-            for run in runs:
-                try:
-                    pending[pool.submit(_perform, run)] = run
-                except BrokenProcessPool:  # a process died before all was handed over
-                    lost.add(run.key)
+            with spared_from_ctrl_c():
+                for run in runs:
+                    try:
+                        pending[pool.submit(_perform, run)] = run
+                    except BrokenProcessPool:  # a process died before all was handed over
+                        lost.add(run.key)
             while pending:
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -87,10 +89,6 @@ class LocalPool:
 
 def _perform(run: Run) -> Outcome:
     return perform_on_one_thread(run, f"process {os.getpid()}")
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends the workers
 
 
 def _cores() -> int:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from kd.colour import ColourFrontEnd, DifferentialFrontEnd, channel_taps
+from kd.conv_readout import PooledConv
 from kd.data.images import DataSplits
 from kd.readout import PooledLinear, PooledMLP
 from kd.sclc import SCLC
 from kd.seeding import initialised_with
 from kd.students import LinearCNN, OpticalFrontEnd, OpticalStudent, Student
 from kd.teachers import AlexNetTeacher, ConvTeacher, ResNetTeacher
+from optics4f.config import BenchSpecification
 from optics4f.design import kinoform
 
 from .paper_settings import PaperSettings
@@ -59,6 +62,9 @@ class SquaredConvolution(nn.Module):
 def readout(settings: PaperSettings, data: DataSplits, channels: int) -> nn.Module:
     """The electronics behind every student: the same for all rows of a table."""
     models, classes = settings.models, len(data.classes)
+    if models.filters:
+        layers = {"filters": models.filters, "hidden": models.hidden, "dropout": models.dropout}
+        return PooledConv(channels, classes, pool=models.pool, **layers)
     if models.hidden:
         return PooledMLP(channels, classes, pool=models.pool, hidden=models.hidden)
     return PooledLinear(channels, classes, pool=models.pool)
@@ -109,19 +115,54 @@ def _readout_only(settings: PaperSettings, data: DataSplits) -> nn.Module:
     return Student(nn.Identity(), readout(settings, data, _channels(data)))
 
 
-def _physical(*, trainable: bool = True, lens_only: bool = False) -> Build:
+def _physical(*, trainable: bool = True, lens_only: bool = False, differential: bool = False) -> Build:
     def build(settings: PaperSettings, data: DataSplits, seed: int) -> nn.Module:
-        hardware = settings.bench.build()
-        taps = (hardware.slm.masks, *(settings.models.initial_kernel,) * 2)
-        if not lens_only:  # without a mask the SLM is flat, and the camera sees the object itself
-            kernels = torch.randn(taps, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
-            hardware.slm.set_values(kinoform(hardware, kernels).to(hardware.slm.values.dtype))
+        channels, kernels = _channels(data), settings.bench.slm.masks
+        bench = _self_luminous(settings.bench) if differential else settings.bench
+        hardware = bench.build()
+        if not (lens_only and channels == 1):  # a flat SLM shows the object itself
+            start = (
+                _prisms(kernels, channels)
+                if lens_only
+                else _random_kernels(settings, hardware.slm.masks, channels, seed)
+            )
+            taps = channel_taps(start, hardware.illumination.shape[1] // channels)
+            hardware.slm.set_values(kinoform(hardware, taps).to(hardware.slm.values.dtype))
         with initialised_with(seed):
-            electronics = readout(settings, data, hardware.slm.masks)
-        front = OpticalFrontEnd(settings.bench.build_route(hardware), trainable=trainable)
+            electronics = readout(settings, data, kernels)
+        options = {"trainable": trainable} | ({**settings.efficiency.model_dump()} if trainable else {})
+        route = bench.build_route(hardware)
+        if differential:
+            front = DifferentialFrontEnd(route, channels=channels, **options)
+            front.expose(data.train.images[:64])  # a pixel that radiates everywhere sends little through the masks
+        elif channels > 1:
+            front = ColourFrontEnd(route, channels=channels, **options)
+        else:
+            front = OpticalFrontEnd(route, **options)
         return OpticalStudent(front, electronics)
 
     return build
+
+
+def _self_luminous(bench: BenchSpecification) -> BenchSpecification:
+    """The same bench with an object that radiates by itself, and two masks for each kernel."""
+    changes = {
+        "light": bench.light.model_copy(update={"source": "self_luminous", "angular_radius": None}),
+        "object": bench.object.model_copy(update={"encoding": "intensity"}),
+        "slm": bench.slm.model_copy(update={"masks": 2 * bench.slm.masks}),
+    }
+    return bench.model_copy(update=changes)
+
+
+def _random_kernels(settings: PaperSettings, masks: int, channels: int, seed: int) -> Tensor:
+    """Complex kernels that start the masks."""
+    shape = (masks, channels, *(settings.models.initial_kernel,) * 2)
+    return torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
+
+
+def _prisms(masks: int, channels: int) -> Tensor:
+    """One channel after the other brought to the camera as it is."""
+    return torch.eye(channels, dtype=torch.complex128)[torch.arange(masks) % channels][..., None, None]
 
 
 PAPER_ROWS = {
@@ -132,7 +173,15 @@ PAPER_ROWS = {
     "twin": PaperRow(_digital(_twin), "as many digital kernels, squared as a detector does"),
     "physical": PaperRow(_physical(), "phase masks in the simulated 4f, trained on labels"),
     "physical_kd": PaperRow(_physical(), "the same, taught by the teacher", taught=True),
+    "physical_linear": PaperRow(
+        _physical(differential=True), "phase masks, self-luminous object, differences of two exposures", linear=True
+    ),
+    "physical_linear_kd": PaperRow(
+        _physical(differential=True), "the same, taught by the teacher", taught=True, linear=True
+    ),
     "random_mask": PaperRow(_physical(trainable=False), "the same start, masks fixed, readout trained"),
-    "plain_lens": PaperRow(_physical(trainable=False, lens_only=True), "no mask: the camera sees the object"),
+    "plain_lens": PaperRow(
+        _physical(trainable=False, lens_only=True), "no mask: the camera sees the object, its colours in turn"
+    ),
     "readout_only": PaperRow(_digital(_readout_only), "the readout on the image itself", linear=True),
 }

@@ -14,8 +14,9 @@ from kd.checkpoints import load_checkpoint, save_checkpoint
 from kd.complexity import digital_macs, trainable_parameters
 from kd.data.catalogue import load
 from kd.data.images import DataSplits
-from kd.students import OpticalStudent, Student
+from kd.students import OpticalFrontEnd, OpticalStudent, Student
 from kd.training import evaluate, fit
+from optics4f.field import intensity
 
 from .paper_rows import PAPER_ROWS
 from .paper_settings import fingerprint, load_paper
@@ -108,13 +109,23 @@ def described(model: nn.Module, data: DataSplits) -> dict[str, Any]:
 
 @torch.no_grad()
 def light_of(model: OpticalStudent, data: DataSplits) -> dict[str, float]:
-    """Share of the light behind the masks that lands in the PSF window, and what the camera collects for an image."""
-    bench, route = model.front_end.bench, model.front_end.route
+    """Exposures of an image, where its light goes, and what the camera collects.
+
+    ``light_in_window`` is the share of the light behind the masks that lands in the PSF window, ``light_on_camera``
+    the share of the shown images' light that lands on the camera. Photons need a quantum efficiency: where nobody
+    states one there are electrons alone.
+    """
+    front, images = model.front_end, data.test.images[:64]
+    bench, route = front.bench, front.route
     share = route.window_efficiency() if hasattr(route, "window_efficiency") else None
-    light = route(data.test.images[:64])
-    electrons = bench.camera.integrated(light).sum((1, 2, 3)).mean().item() * bench.camera.white
+    frames = bench.camera.integrated(front.light(images))
+    electrons = frames.sum((1, 2, 3)).mean().item() * bench.camera.white
+    shown = intensity(bench.illumination.encode(front.shown(images))).sum((1, 2, 3)).mean().item()
+    pixel, logical = bench.camera.grid.pitch, bench.illumination.pixels_per_logical * bench.illumination.pixels.pitch
+    arriving = frames.sum((2, 3)).mean().item() * pixel**2 / (shown * logical**2)
     sensor = bench.camera.sensor
-    found = {"electrons_per_image": electrons}
+    found = {"exposures": front.exposures, "exposure": bench.camera.exposure}
+    found |= {"electrons_per_image": electrons, "light_on_camera": arriving}
     if sensor is not None and sensor.quantum_efficiency is not None:
         found["photons_per_image"] = electrons / sensor.quantum_efficiency
     if share is not None:
@@ -124,8 +135,13 @@ def light_of(model: OpticalStudent, data: DataSplits) -> dict[str, float]:
 
 @torch.no_grad()
 def nonlinearity(model: Student, data: DataSplits) -> float:
-    """Relative deviation of the front end from f(a + 2 b) = f(a) + 2 f(b) on test images; 0 for a linear one."""
+    """Relative deviation of the front end from f(a + 2 b) = f(a) + 2 f(b) on test images; 0 for a linear one.
+
+    Of an optical front end what its camera gives on average, below saturation and before it is rounded.
+    """
     a, b = data.test.images[:16], data.test.images[16:32]
     front = model.front_end.eval()
+    if isinstance(front, OpticalFrontEnd):
+        front = front.expected
     whole = front(a + 2 * b)
     return ((whole - front(a) - 2 * front(b)).norm() / whole.norm()).item()

@@ -24,13 +24,22 @@ class PaperModels(Specification):
     """``[models]``: what all rows share."""
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
-    teacher: Literal["conv", "alexnet", "resnet"] = "conv"
+    teacher: Literal["conv", "alexnet", "resnet", "unet"] = "conv"  # unet: of class maps
     teacher_width: int = Field(16, ge=1)
     kernel_size: int = Field(7, ge=1)  # of the digital rows; that of the masks is free
     sclc_channels: tuple[Annotated[int, Field(ge=1)], ...] = (8, 16)  # before the last, which has one a mask
     pool: int = Field(8, ge=1)  # regions per axis of every student's readout
+    filters: tuple[Annotated[int, Field(ge=1)], ...] = ()  # maps behind the 3 x 3 convolutions of that readout
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
+    dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters alone
     initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
+
+
+class PaperEfficiency(Specification):
+    """``[efficiency]``: what keeps light where the camera looks; without it nothing does."""
+
+    efficiency_floor: float = Field(0.0, ge=0, le=1)  # share of the light behind each mask in the window of its PSF
+    efficiency_weight: float = Field(0.0, ge=0)  # added to the loss for a mask without any light there
 
 
 class PaperSettings(Specification):
@@ -41,6 +50,7 @@ class PaperSettings(Specification):
     models: PaperModels
     teacher: TrainingSettings
     student: TrainingSettings
+    efficiency: PaperEfficiency = PaperEfficiency()
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ def load_paper(path: str | Path) -> PaperConfiguration:
     settings = validated(PaperSettings, content, source=str(path), text=text)
     if settings.models.kernel_size % 2 == 0:
         raise ConfigError(f"{path}: models.kernel_size must be odd, got {settings.models.kernel_size}.")
+    if settings.models.dropout and not settings.models.filters:
+        raise ConfigError(f"{path}: models.dropout must be 0 without models.filters, got {settings.models.dropout:g}.")
     return PaperConfiguration(settings, text, Path(path))
 
 

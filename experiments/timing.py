@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from optics4f.console import spared_from_ctrl_c
+
 Step = Callable[[], None]
 SLOW = 20.0  # s: slower cases are run three times
 
@@ -85,7 +87,9 @@ def peak_memory(build: Callable[..., Step], *arguments: object, device: str = "c
             step()
         return torch.cuda.max_memory_allocated() - before
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    with spared_from_ctrl_c():
+        pool = context.Pool(1)
+    with pool:
         return pool.apply(_peak_here, (build, arguments, steps, torch.get_num_threads()))
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from kd.checkpoints import load_checkpoint, save_checkpoint
 from kd.data.digits import load_digits
 from kd.data.images import DataSplits
 from kd.training import EpochRecord, evaluate, fit
+from optics4f.console import spared_from_ctrl_c
 
 from .rows import ROWS
 from .settings import DemoSettings
@@ -106,7 +107,7 @@ def train_all(settings: DemoSettings, folder: Path, console: Console) -> dict[st
     accuracies: dict[tuple[str, int], float] = {}
     with (
         _progress(console) as progress,
-        context.Pool(workers, initializer=_start_worker, initargs=(updates,)) as pool,  # ended, whatever happens
+        _started(context, workers, updates) as pool,  # ended, whatever happens
     ):
         overall = progress.add_task(f"{len(tasks)} models, {workers} at a time", total=len(tasks))
         bars: dict[tuple[str, int], int] = {}
@@ -156,10 +157,14 @@ def _show(progress: Progress, bars: dict[tuple[str, int], int], updates: multipr
     progress.update(bars[key], completed=record["epoch"], description=text)
 
 
+def _started(context: multiprocessing.context.SpawnContext, workers: int, updates: multiprocessing.Queue) -> Pool:
+    with spared_from_ctrl_c():
+        return context.Pool(workers, initializer=_start_worker, initargs=(updates,))
+
+
 def _start_worker(updates: multiprocessing.Queue) -> None:
     global _updates
     _updates = updates
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends the workers
     torch.set_num_threads(1)
 
 

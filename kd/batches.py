@@ -24,6 +24,7 @@ class AugmentationSettings(BaseModel):
     shift: float = Field(default=0.06, ge=0, lt=1)  # share of height and width
     scale: float = Field(default=0.1, ge=0, lt=1)  # change of magnification
     flip: bool = False  # left and right exchanged, every second time: not for digits and letters
+    brightness: float = Field(default=0.0, ge=0)  # 0.5 is a factor between 1 / 1.5 and 1.5; white stays white
 
 
 def epoch_of_batches(
@@ -63,6 +64,7 @@ def epoch_of_batches(
     for number, indices in enumerate(torch.randperm(len(data), generator=generator).tensor_split(batches)):
         draws = torch.rand(4, len(indices), generator=generator)
         flips = torch.rand(len(indices), generator=generator) < 0.5 if augmentation.flip else None
+        lights = torch.rand(len(indices), generator=generator) if augmentation.brightness else None
         if number < skip:
             continue
         pieces = [turn.tensor_split(processes)[process] for turn in torch.arange(len(indices)).tensor_split(turns)]
@@ -73,6 +75,7 @@ def epoch_of_batches(
                 augmentation,
                 draws[:, piece],
                 None if flips is None else flips[piece],
+                None if lights is None else lights[piece],
             )
             for piece in pieces
         )
@@ -90,10 +93,18 @@ def number_of_batches(images: int, size: int, parts: int) -> int:
 
 
 def _displaced(
-    images: Tensor, labels: Tensor, augmentation: AugmentationSettings, draws: Tensor, flips: Tensor | None
+    images: Tensor,
+    labels: Tensor,
+    augmentation: AugmentationSettings,
+    draws: Tensor,
+    flips: Tensor | None,
+    lights: Tensor | None,
 ) -> Share:
     """Images by uniform ``draws`` in [0, 1), shape ``(4, N)``; class maps go along, ``IGNORED`` from outside."""
     maps = labels.ndim > 1
+    if lights is not None:
+        factors = (1 + augmentation.brightness) ** (2 * lights.to(images.device) - 1)
+        images = (images * factors[:, None, None, None]).clamp(max=1)
     if flips is not None:
         which = flips.to(images.device)
         images = torch.where(which[:, None, None, None], images.flip(-1), images)

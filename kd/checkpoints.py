@@ -51,20 +51,36 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, Any]:
         ValueError: Not such a file, or the weights of another architecture.
         ImportError: safetensors is not installed.
     """
-    safetensors = extra("safetensors", "safetensors")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} must be a safetensors file, got something else ({error}).") from error
-    if METADATA_KEY not in metadata:
-        raise ValueError(f"{path} must be a checkpoint of save_checkpoint, got weights without its metadata.")
+    tensors, facts = _read(path)
     difference = _difference(model.state_dict(), tensors)
     if difference:
         raise ValueError(f"{path} must fit {type(model).__name__}, got {difference}. Build the model from its config.")
     model.load_state_dict(tensors)
-    return json.loads(metadata[METADATA_KEY])
+    return facts
+
+
+def checkpoint_facts(path: str | Path) -> dict[str, Any]:
+    """What :func:`load_checkpoint` returns, to build the model from; the weights are left alone.
+
+    Raises:
+        ValueError: Not a file of :func:`save_checkpoint`.
+        ImportError: safetensors is not installed.
+    """
+    return _read(path, weights=False)[1]
+
+
+def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, and what was saved beside them."""
+    safetensors = extra("safetensors", "safetensors")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if weights else ())}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} must be a safetensors file, got something else ({error}).") from error
+    if METADATA_KEY not in metadata:
+        raise ValueError(f"{path} must be a checkpoint of save_checkpoint, got weights without its metadata.")
+    return tensors, json.loads(metadata[METADATA_KEY])
 
 
 def _difference(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> str:

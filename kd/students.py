@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from optics4f.field import Field, Intensity
 from optics4f.fourf import FourF
 from optics4f.routes.route import Route
 
@@ -57,18 +58,46 @@ class OpticalFrontEnd(nn.Module):
         route: How the bench is computed; holds the bench, whose SLM holds the trainable masks.
         trainable: Whether the masks learn; ``False`` is the control with fixed masks.
         noise: Whether the camera draws shot and read noise.
+        efficiency_floor: Share of the light behind each mask that shall land in the window of its PSF.
+        efficiency_weight: How much :meth:`penalty` adds to the loss where a mask has no light there at all.
 
     Shape:
         - Input: images ``(B, 1, height, width)`` in [0, 1].
         - Output: camera signal in units of a white object pixel, ``(B, masks, h, w)``.
+
+    Raises:
+        ValueError: A floor beyond [0, 1], a negative weight, a weight without a floor, or one on a route that knows no
+            PSF.
     """
 
     digital = False  # light does it: no multiply-accumulates to count
 
-    def __init__(self, route: Route, *, trainable: bool = True, noise: bool = True) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        trainable: bool = True,
+        noise: bool = True,
+        efficiency_floor: float = 0.0,
+        efficiency_weight: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= efficiency_floor <= 1:
+            raise ValueError(f"efficiency_floor must be a share in [0, 1], got {efficiency_floor:g}.")
+        if efficiency_weight < 0 or (efficiency_weight and not efficiency_floor):
+            raise ValueError(
+                f"efficiency_weight must be >= 0, and 0 without a floor, got {efficiency_weight:g} with "
+                f"efficiency_floor {efficiency_floor:g}."
+            )
+        if efficiency_weight and not hasattr(route, "window_efficiency"):
+            raise ValueError(
+                f"efficiency_weight must be 0 in {type(route).__name__}, which has no PSF window, got "
+                f"{efficiency_weight:g}. Use the PSF route."
+            )
         self.route = route
         self.noise = noise
+        self.efficiency_floor = efficiency_floor
+        self.efficiency_weight = efficiency_weight
         self.generator: torch.Generator | None = None
         self.bench.slm.values.requires_grad_(trainable)
 
@@ -81,10 +110,49 @@ class OpticalFrontEnd(nn.Module):
         """Start the camera's noise again from ``seed``."""
         self.generator = torch.Generator(self.bench.slm.values.device).manual_seed(seed)
 
+    @property
+    def exposures(self) -> int:
+        """Camera frames that one image takes."""
+        return self.bench.slm.masks
+
+    def shown(self, images: Tensor) -> Tensor:
+        """What the object device shows, ``(B, 1, *bench.illumination.shape)``."""
+        return images
+
+    def light(self, images: Tensor) -> Field | Intensity:
+        """Light at the image plane, ``(B, exposures, ...)``."""
+        return self.route(self.shown(images))
+
+    def features(self, frames: Tensor) -> Tensor:
+        """What the electronics make of the frames ``(B, exposures, h, w)`` by adding and subtracting."""
+        return frames
+
+    def expected(self, images: Tensor) -> Tensor:
+        """What :meth:`forward` gives on average where nothing saturates: no noise, no levels, no full well."""
+        return self.features(self.bench.camera.integrated(self.light(images)))
+
+    @torch.no_grad()
+    def expose(self, images: Tensor, fraction: float = 0.25) -> None:
+        """Set the exposure so that the brightest pixel of these images fills ``fraction`` of the full well."""
+        brightest = self.bench.camera.integrated(self.light(images)).max().item()
+        if not brightest > 0:
+            raise ValueError("an exposure needs light, got darkness on the camera. Look at the images and the masks.")
+        self.bench.camera.exposure = fraction / brightest
+
+    def penalty(self) -> Tensor | None:
+        """What to add to the loss so that light stays where the camera looks; ``None`` where nothing is asked.
+
+        The weight times the mean over the masks of the share that is missing, ``max(0, 1 - share / floor)``.
+        """
+        if not self.efficiency_weight or not self.bench.slm.values.requires_grad:
+            return None
+        missing = (1 - self.route.window_efficiency() / self.efficiency_floor).clamp(min=0)
+        return self.efficiency_weight * missing.mean()
+
     def forward(self, images: Tensor) -> Tensor:
         if self.noise and self.generator is None:
             raise ValueError("the camera's noise needs a seed. Call reseed(seed) first, or build with noise=False.")
-        return self.bench.detect(self.route(images), self.generator if self.noise else None)
+        return self.features(self.bench.detect(self.light(images), self.generator if self.noise else None))
 
 
 class OpticalStudent(Student):
@@ -103,6 +171,10 @@ class OpticalStudent(Student):
     def reseed(self, seed: int) -> None:
         """Start the camera's noise again from ``seed``."""
         self.front_end.reseed(seed)
+
+    def penalty(self) -> Tensor | None:
+        """What the front end adds to the loss: :meth:`OpticalFrontEnd.penalty`."""
+        return self.front_end.penalty()
 
     def parameter_groups(self, learning_rate: float, mask_learning_rate: float) -> list[dict]:
         """Masks [rad] learn faster than weights, and do not decay: no phase is nearer to nothing than another."""

@@ -5,7 +5,8 @@ A model may say more about itself, and need not:
 - ``parameter_groups(learning_rate, mask_learning_rate)`` returns the optimiser's parameter groups, each with its
   ``lr``;
 - ``reseed(seed)`` restarts the noise that the model draws (a camera's), before each epoch and each evaluation. It
-  keeps its generator in an attribute, so that a resumed run can go on in it.
+  keeps its generator in an attribute, so that a resumed run can go on in it;
+- ``penalty()`` returns a scalar that is added to the loss of every batch, or ``None``.
 """
 
 from __future__ import annotations
@@ -179,6 +180,9 @@ def fit(
                 counted = torch.zeros((), device=device)
                 for images, labels in batch:
                     logits, loss = objective(model, teacher, images, labels)
+                    penalty = model.penalty() if hasattr(model, "penalty") else None
+                    if penalty is not None:
+                        loss = loss + penalty
                     count = (labels != IGNORED).sum()
                     (loss if parts == 1 else loss * count).backward()
                     counted += count

@@ -25,6 +25,7 @@ from .zernike import noll_to_nm, zernike
 
 MEASURED_SCHEMA = "optics4f-measured"
 _PHASE_COLUMNS = {"phase_rad": 1.0, "phase_turns": 2 * np.pi}
+_MOST_TURNS = 10  # several times what a panel reaches
 
 
 def read_lut(path: str | Path, panel: Panel, *, interpolated: bool = False, calibrated: bool = True) -> LUT:
@@ -36,12 +37,13 @@ def read_lut(path: str | Path, panel: Panel, *, interpolated: bool = False, cali
     Args:
         path: CSV file.
         panel: The panel that was measured; its slope says which level a gray value is.
-        interpolated: Whether gray values between the first and the last may be missing; the phase is then taken as
-            unwrapped and interpolated linearly.
+        interpolated: Whether gray values between the first and the last may be missing; the phase must then be
+            unwrapped and is interpolated linearly.
         calibrated: Whether the driver is told the table and picks levels by it.
 
     Raises:
-        ValueError: No such columns, a gray value missing, doubled or beyond the bits, NaN.
+        ValueError: No such columns, a gray value missing, doubled or beyond the bits, NaN; a phase that is wrapped
+            where it is to be interpolated, or spans more than any panel does.
     """
     names, table = _csv(path)
     phases = [name for name in names if name in _PHASE_COLUMNS]
@@ -53,14 +55,16 @@ def read_lut(path: str | Path, panel: Panel, *, interpolated: bool = False, cali
     gray = table[:, 0]
     columns = {name: table[:, number] for number, name in enumerate(names)}
     count = 2**panel.bit_depth
+    phase = _phase(path, phases[0], columns.pop(phases[0]))
     if interpolated and len(gray) >= 2 and (gray[0], gray[-1]) == (0, count - 1) and (np.diff(gray) > 0).all():
+        _refuse_wrapped(path, gray, phase)
+        phase = np.interp(np.arange(count), gray, phase)
         columns = {name: np.interp(np.arange(count), gray, values) for name, values in columns.items()}
     elif not np.array_equal(gray, np.arange(count)):
         raise ValueError(
             f"{path} must have the gray values 0 ... {count - 1} of {panel.name} in their order, got {len(gray)} of "
             f"{gray.min():g} ... {gray.max():g}. Measure all of them, or state that they are to be interpolated."
         )
-    phase = columns[phases[0]] * _PHASE_COLUMNS[phases[0]]
     amplitude = panel.by_gray(columns["amplitude"]) if "amplitude" in columns else None
     return LUT(panel.by_gray(phase), amplitude, calibrated=calibrated)
 
@@ -81,7 +85,7 @@ def read_driven_lut(
         calibrated: As for :func:`read_lut`.
 
     Raises:
-        ValueError: What :func:`read_lut_codes` refuses; a code outside those that were measured.
+        ValueError: What :func:`read_lut_codes` refuses; a code outside those that were measured; a wrapped phase.
     """
     codes = read_lut_codes(path, bit_depth=panel.bit_depth, drive_bits=drive_bits)
     names, table = _csv(phase_of_code)
@@ -89,9 +93,10 @@ def read_driven_lut(
         raise ValueError(
             f"{phase_of_code} must have the columns code and phase_rad or phase_turns, got {', '.join(names)}."
         )
-    measured, phase = table[:, 0], table[:, 1] * _PHASE_COLUMNS[names[1]]
+    measured, phase = table[:, 0], _phase(phase_of_code, names[1], table[:, 1])
     if not (np.diff(measured) > 0).all():
         raise ValueError(f"{phase_of_code} must list its codes in rising order, each once.")
+    _refuse_wrapped(phase_of_code, measured, phase)
     if codes.min() < measured[0] or codes.max() > measured[-1]:
         raise ValueError(
             f"{phase_of_code} must reach from code {codes.min()} to {codes.max()} for {path}, got {measured[0]:g} ... "
@@ -154,7 +159,8 @@ def read_flatness_slmsuite(path: str | Path, panel: Panel) -> MeasuredFlatness:
     slmsuite keeps the correction; the panel's error is its negative.
 
     Raises:
-        ValueError: No correction in the file; another wavelength, pitch or shape than the panel's; NaN.
+        ValueError: No correction in the file; another wavelength, pitch or shape than the panel's, each where the file
+            states it; NaN.
     """
     names = {name: f"__meta__/{name}" for name in ("wav_um", "pitch_um")}
     found, _ = read_arrays(path, ["__meta__/source/phase"], list(names.values()))
@@ -162,10 +168,11 @@ def read_flatness_slmsuite(path: str | Path, panel: Panel) -> MeasuredFlatness:
     check_shape(correction.shape, panel.shape, str(path), panel.name)
     if not np.isfinite(correction).all():
         raise ValueError(f"{path} must be finite, got {np.count_nonzero(~np.isfinite(correction))} NaN or inf in it.")
-    if set(names.values()) <= set(found):
-        wavelength, pitches = float(found[names["wav_um"]]) * 1e-6, np.ravel(found[names["pitch_um"]]) * 1e-6
-        for pitch in pitches:
-            panel.check(wavelength=wavelength, pitch=float(pitch))
+    stated = {name: np.ravel(found[place]) * 1e-6 for name, place in names.items() if place in found}
+    for wavelength in stated.get("wav_um", ()):
+        panel.check(wavelength=float(wavelength), pitch=panel.pitch)
+    for pitch in stated.get("pitch_um", ()):
+        panel.check(wavelength=panel.wavelength, pitch=float(pitch))
     return MeasuredFlatness(unwrapped(-correction), str(path))
 
 
@@ -242,6 +249,8 @@ class Measured:
             masks: Number of masks.
         """
         stated = self.attributes.get("wavelength_m")
+        if stated is not None and (not isinstance(stated, int | float) or isinstance(stated, bool)):
+            raise ValueError(f"wavelength_m of the frames must be a number [m], such as 532e-9, got {stated!r}.")
         if stated is not None and not abs(stated - wavelength) <= 1e-9:
             raise ValueError(
                 f"wavelength must be {engineering(wavelength, 'm')}, got frames taken at {engineering(stated, 'm')}."
@@ -279,6 +288,28 @@ def write_measured(path: str | Path, measured: Measured, **attributes: object) -
         {name: values.double().cpu().numpy() for name, values in arrays.items() if values is not None},
         **{"schema": MEASURED_SCHEMA, "schema_version": "1.0", **measured.attributes, **attributes},
     )
+
+
+def _phase(path: str | Path, column: str, values: NDArray) -> NDArray:
+    """A column of phases in radians; a span that no panel has is another unit."""
+    phase = values * _PHASE_COLUMNS[column]
+    turns = np.ptp(phase) / (2 * np.pi)
+    if turns > _MOST_TURNS:
+        guess = "degrees" if column == "phase_rad" else "radians or degrees"
+        raise ValueError(f"{path}: {column} must span at most {_MOST_TURNS} turns, got {turns:.4g}. Are they {guess}?")
+    return phase
+
+
+def _refuse_wrapped(path: str | Path, places: NDArray, phase: NDArray) -> None:
+    """Between its samples a wrapped phase would be interpolated through all that its jumps by 2 pi pass."""
+    steps = np.diff(phase)
+    back = steps * -np.sign(np.median(steps))
+    if back.max(initial=0) > np.pi:
+        jump = int(back.argmax())
+        raise ValueError(
+            f"{path}: the phase must be unwrapped to be interpolated, got a jump of {steps[jump]:.3g} rad back between "
+            f"{places[jump]:g} and {places[jump + 1]:g}. Add or take away 2 pi behind it."
+        )
 
 
 def _csv(path: str | Path) -> tuple[list[str], NDArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from . import __version__
 from .bundle import Bundle, BundleError, predict_frames, read_bundle
 from .calibration import Measured, read_measured
 from .config import BenchSpecification
+from .files import refuse_overwriting
 from .metrics import psnr, ssim
 from .plotting import plot_frames, plot_residuals, png
 from .report import Report
 from .twin.model import noise_variance
-from .twin.registration import Registration, correlation, register
+from .twin.registration import Registration, correlation, likeness_by_orientation, register
 
 SMALLEST_FOR_SSIM = 11
 """Pixels on a side that the window of the structural similarity needs."""
+_UNLIKE = 0.95  # correlation below which it is asked whether the frames lie otherwise
+_BETTER = 0.1  # by which another orientation must be more alike
+_ASKED = 6  # frames of which it is asked
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,9 @@ class Comparison:
         registration: Shift, brightness and offset.
         peak: Brightest predicted pixel [DN], the peak of PSNR and SSIM.
         rows: One dictionary a frame: ``image``, ``mask``, ``correlation_before`` (as predicted), and of the registered
-            frames without their margins ``correlation``, ``psnr_db``, ``ssim`` (``None`` where the frame is too small).
+            frames ``correlation``, ``psnr_db``, ``ssim`` (``None`` where the frame is too small); all without margins.
         residuals: Measured less registered frames in standard deviations of the noise; NaN in the margins.
+        warnings: What makes the registration doubtful, one sentence each.
     """
 
     measured: Tensor
@@ -46,6 +52,7 @@ class Comparison:
     peak: float
     rows: tuple[dict[str, float | int | None], ...]
     residuals: Tensor
+    warnings: tuple[str, ...] = ()
 
     def mean(self, name: str) -> float | None:
         """Mean of a column over the frames that have it."""
@@ -77,13 +84,14 @@ def compare(bundle: Bundle, measured: Measured) -> Comparison:
     registered = found.applied(predicted)
     seen, expected = found.inside(frames), found.inside(registered)
     peak = predicted.max().item()
+    brightest = abs(found.gain) * peak
     likeness = torch.full(seen.shape[:2], torch.nan, dtype=torch.float64)
     if min(seen.shape[-2:]) >= SMALLEST_FOR_SSIM:
-        likeness = ssim(seen, expected, peak=found.gain * peak)
+        likeness = ssim(seen, expected, peak=brightest)
     columns = {
-        "correlation_before": correlation(frames, predicted),
+        "correlation_before": correlation(seen, found.inside(predicted)),
         "correlation": correlation(seen, expected),
-        "psnr_db": psnr(seen, expected, peak=found.gain * peak),
+        "psnr_db": psnr(seen, expected, peak=brightest),
         "ssim": likeness,
     }
     rows = tuple(
@@ -96,7 +104,8 @@ def compare(bundle: Bundle, measured: Measured) -> Comparison:
     black = found.gain * camera.sensor.offset + found.offset / camera.binning**2  # what registration adds is no light
     deviations = noise_variance(registered, camera, black).sqrt()
     found.inside(residuals).copy_(found.inside((frames - registered) / deviations))
-    return Comparison(frames, predicted, registered, images, found, peak, rows, residuals)
+    doubts = tuple(_doubts(found, columns["correlation"].nanmean().item(), frames, predicted))
+    return Comparison(frames, predicted, registered, images, found, peak, rows, residuals, doubts)
 
 
 def run_compare(bundle: str | Path, measured: str | Path, out: str | Path) -> Comparison:
@@ -106,7 +115,11 @@ def run_compare(bundle: str | Path, measured: str | Path, out: str | Path) -> Co
         bundle: HDF5 mask bundle.
         measured: HDF5 with ``/frames`` [DN], and with ``/images`` where they are not the bundle's.
         out: HTML page, self-contained.
+
+    Raises:
+        ValueError: What :func:`compare` refuses; an output that is one of the inputs.
     """
+    refuse_overwriting(Path(out), Path(bundle), Path(measured))
     masks, taken = read_bundle(bundle), read_measured(measured)
     try:
         found = compare(masks, taken)
@@ -132,6 +145,8 @@ def comparison_page(found: Comparison, bundle: Bundle, *, bundle_name: str = "",
             "mean SSIM": "none: a frame must be at least 11 x 11" if found.mean("ssim") is None else found.mean("ssim"),
         }
     )
+    if found.warnings:
+        page.section("Warnings", " ".join(found.warnings))
     page.section("Registration", "One shift, brightness and offset for all frames, by least squares.")
     page.keyvalues(
         {
@@ -184,6 +199,28 @@ def _pictures(page: Report, found: Comparison, specification: BenchSpecification
         "What is left, in standard deviations of shot and read noise, the least alike frames first. Noise alone has no "
         "pattern.",
     )
+
+
+def _doubts(found: Registration, likeness: float, frames: Tensor, predicted: Tensor) -> Iterator[str]:
+    """Reasons not to believe a registration."""
+    if found.at_limit:
+        shift = ", ".join(f"{s:.1f}" for s in found.shift)
+        yield (
+            f"The shift of ({shift}) pixels is the largest that is looked for: the camera stands elsewhere, or the "
+            "frames show something else."
+        )
+    if not (found.at_limit or found.gain <= 0 or not likeness >= _UNLIKE):
+        return
+    seen, expected = frames.flatten(0, 1), predicted.flatten(0, 1)
+    some = torch.linspace(0, len(seen) - 1, min(_ASKED, len(seen))).long()
+    by_name = likeness_by_orientation(seen[some], expected[some])
+    as_is = by_name.pop("as written")
+    best = max(by_name, key=by_name.__getitem__)
+    if by_name[best] > as_is + _BETTER:
+        yield (
+            f"The measured frames look like the predicted ones {best}: correlation {by_name[best]:.3f}, {as_is:.3f} as "
+            "they are. Undo that before they are compared."
+        )
 
 
 def _name(row: dict) -> str:

@@ -307,6 +307,26 @@ def bench_from(content: dict, *, source: str, text: str = "") -> BenchSpecificat
     return validated(_WithBench, {"bench": content["bench"]}, source=source, text=text).bench
 
 
+def require_same_bench(wanted: BenchSpecification, stated: BenchSpecification, source: str, *, hint: str = "") -> None:
+    """Refuse masks of another bench: their light, SLM or lenses differ.
+
+    Args:
+        wanted: The bench at hand.
+        stated: The one that the masks are for.
+        source: Of the masks, for the message.
+        hint: What to do, for the message.
+
+    Raises:
+        ValueError: With the first table that differs.
+    """
+    for name in ("wavelength", "slm", "lens1", "lens2"):
+        if getattr(stated, name) != getattr(wanted, name):
+            raise ValueError(
+                f"{source} must be for this bench, but its bench.{name} is {getattr(stated, name)}, not "
+                f"{getattr(wanted, name)}.{' ' if hint else ''}{hint}"
+            )
+
+
 class _WithBench(Specification):
     bench: BenchSpecification
 

@@ -40,7 +40,7 @@ def quantity(unit: str) -> BeforeValidator:
         except TypeError as error:  # a list, a date, true: pydantic turns only a ValueError into a message of its own
             raise ValueError(f'must be a quantity in {unit} such as "8 um"') from error
 
-    return BeforeValidator(convert)
+    return BeforeValidator(convert, json_schema_input_type=float | str)
 
 
 Angle = Annotated[float, quantity("rad"), Field(allow_inf_nan=False)]

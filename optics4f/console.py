@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from threading import Timer
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+SILENT_SECONDS = 2.0
 
 
 @contextmanager
@@ -27,12 +33,54 @@ def errors_in_one_line(*failures: type[Exception]) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
-        print("interrupted: nothing is half-written.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None  # of which run() tells
     except failures as error:
         _end(error, FAILED)
     except Exception as error:
         _end(error, BAD_INPUT)
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Say that something is under way, and since when, of work whose end cannot be foreseen.
+
+    Shows after two seconds, on stderr, where that is a terminal; work of known length draws a bar of its own.
+
+    Args:
+        label: What is done, such as ``"fitting"``.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task(label, total=None)
+    timer = Timer(SILENT_SECONDS, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may be drawing just now
+        bar.stop()
+
+
+@contextmanager
+def spared_from_ctrl_c() -> Iterator[None]:
+    """Processes started inside do not feel Ctrl-C: the terminal sends it to all, and it is the parent's to end them.
+
+    From their first moment on, which a worker's initializer is too late for: imports come before it.
+    """
+    if os.name != "posix":
+        yield
+        return
+    resource_tracker.ensure_running()  # when it starts, it lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(error: Exception, code: int) -> None:
@@ -48,8 +96,17 @@ def _end(error: Exception, code: int) -> None:
 
 def run(app: Callable[[], None]) -> None:
     """Run a typer application; Ctrl-C ends it in one line."""
-    try:
+    with interruptible():
         app()
-    except KeyboardInterrupt:
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C inside ends the program in one line; besides commands, imports of seconds are run in it."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:  # typer makes the one the other
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         print("interrupted: nothing is half-written.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -7,15 +7,17 @@ the middle of its tile. That is what ``torch.nn.functional.conv2d`` computes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .conv_arguments import check_plain, check_whole, square, symmetric_padding
 from .conv_bench import channel_wavelengths, diffraction_orders, prepared_bench, tile_bench
 from .conv_kernels import load_kernels, start_with_random_kernels
+from .conv_state import Calibrated
+from .conv_taps import tile_kernels, with_gains
 from .design.tiling import Tile, plan_tiles
 from .field import Intensity, intensity
 from .fourf import FourF
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 Detection = Literal["differential", "intensity", "homodyne"]
 
 
-class OpticalConv2d(nn.Module):
+class OpticalConv2d(Calibrated):
     r"""A drop-in for ``torch.nn.Conv2d`` without bias: same call, same output shape, light instead of arithmetic.
 
     ============== ================= ===================================================================================
@@ -80,6 +82,8 @@ class OpticalConv2d(nn.Module):
         ValueError: Arguments out of range; kernels that do not fit; an input of another size or with negative values.
     """
 
+    CALIBRATION = ("gains", "reference")
+
     def __init__(
         self,
         in_channels: int,
@@ -101,12 +105,10 @@ class OpticalConv2d(nn.Module):
         super().__init__()
         if detection not in get_args(Detection):
             raise ValueError(f"detection must be one of {', '.join(get_args(Detection))}, got {detection!r}.")
-        kernel_size, stride = _square("kernel_size", kernel_size), _square("stride", stride)
-        padding = _padding(padding, kernel_size, stride)
+        kernel_size, stride = square("kernel_size", kernel_size), square("stride", stride)
+        padding = symmetric_padding(padding, kernel_size, stride)
         counts = {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}
-        for name, value in {**counts, "exposures": 1 if exposures is None else exposures}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value}.")
+        check_whole(1, **counts, exposures=1 if exposures is None else exposures)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.detection, self.stride, self.padding, self.noise = detection, stride, padding, noise
         self.signs = 2 if detection == "differential" else 1
@@ -133,19 +135,17 @@ class OpticalConv2d(nn.Module):
         self.register_buffer("gains", torch.ones(masks, dtype=self.slm.values.dtype), persistent=False)
         self.register_buffer("reference", torch.ones((), dtype=self.slm.values.dtype), persistent=False)
         self.route_type = route
-        self._build()
+        if route is PSFRoute:
+            self._routes, self._tiles = self._parted()
+        else:
+            self._routes, self._tiles = [route(self.bench)], [list(range(len(self.plan.tiles)))]
         start_with_random_kernels(self)
 
-    def _build(self) -> None:
-        """A route for each place in front of the camera: the tiles that stand there, of whichever exposure."""
-        if self.route_type is PSFRoute:
-            places = sorted({tile.centre for tile in self.plan.tiles})
-            self._tiles = [[n for n, t in enumerate(self.plan.tiles) if t.centre == place] for place in places]
-            self._routes = [
-                PSFRoute(tile_bench(self.bench, self.plan.tiles[n[0]], k)) for k, n in enumerate(self._tiles)
-            ]
-        else:
-            self._tiles, self._routes = [list(range(len(self.plan.tiles)))], [self.route_type(self.bench)]
+    def _parted(self) -> tuple[list[PSFRoute], list[list[int]]]:
+        """A route for each place in front of the camera, and the tiles that stand there, of whichever exposure."""
+        places = sorted({tile.centre for tile in self.plan.tiles})
+        tiles = [[n for n, t in enumerate(self.plan.tiles) if t.centre == place] for place in places]
+        return [PSFRoute(tile_bench(self.bench, self.plan.tiles[n[0]], k)) for k, n in enumerate(tiles)], tiles
 
     @property
     def bench(self) -> FourF:
@@ -163,25 +163,6 @@ class OpticalConv2d(nn.Module):
             for route in self._routes:
                 route._kept.clear()
         return self
-
-    _CALIBRATION = ("gains", "reference")
-
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name in self._CALIBRATION:
-            buffer = getattr(self, name)
-            if (buffer != 1).any():
-                destination[prefix + name] = buffer if keep_vars else buffer.detach()
-
-    def _load_from_state_dict(self, state: dict, prefix: str, *rest: object) -> None:
-        for name in self._CALIBRATION:
-            buffer = getattr(self, name)
-            found = state.pop(prefix + name, torch.ones_like(buffer))
-            if found.shape != buffer.shape:
-                raise ValueError(f"{prefix}{name} must have shape {tuple(buffer.shape)}, got {tuple(found.shape)}.")
-            with torch.no_grad():
-                buffer.copy_(found)
-        super()._load_from_state_dict(state, prefix, *rest)
 
     # --- light ---
 
@@ -213,10 +194,10 @@ class OpticalConv2d(nn.Module):
         channels = []
         for channel, wavelength in enumerate(self.wavelengths):
             mode = Mode(wavelength)
-            frames = [self._routes[0].mask_factors(wavelength, frame) for frame in range(self.slm.frames)]
+            frames = [self._routes[0].masks(wavelength, frame) for frame in range(self.slm.frames)]
             if not self.at_once:
                 own = slice(channel * self.plan.exposures, (channel + 1) * self.plan.exposures)
-                frames = [masks[own] for masks in frames]
+                frames = [masks[own] if self.in_channels > 1 else masks for masks in frames]
             channels.append((x[:, channel : channel + 1], mode, frames))
         return [channels] if self.at_once else [[channel] for channel in channels]
 
@@ -325,10 +306,7 @@ class OpticalConv2d(nn.Module):
             detection they are those of the field before the square, complex and times the root of the gains; of
             ``homodyne`` the complex field too, whose real part acts.
         """
-        parts = self.tile_kernels(margin)
-        gains = self.gains.sqrt() if self.detection == "intensity" else self.gains
-        parts = parts * gains[self.mask_of()][..., None, None]
-        return parts[:, 0] - parts[:, 1] if self.signs == 2 else parts[:, 0]
+        return with_gains(self, self.tile_kernels(margin), self.gains)
 
     def mask_of(self) -> Tensor:
         """Number of the mask that shows each tile to each channel, ``(out_channels, signs, in_channels)``."""
@@ -343,50 +321,9 @@ class OpticalConv2d(nn.Module):
 
         Intensity of a tap for ``differential`` detection, else its complex amplitude; panel flicker is left out.
         """
-        made: list[list[Tensor]] = [[] for _ in self.plan.tiles]
-        routes, tiles_of = (self._routes, self._tiles) if self.route_type is PSFRoute else self._psf_twin()
-        for channel, wavelength in enumerate(self.wavelengths):
-            mode, masks = Mode(wavelength), routes[0].mask_factors(wavelength)
-            for route, tiles in zip(routes, tiles_of, strict=True):
-                first = 0 if self.at_once else channel * self.plan.exposures
-                own = masks[[first + self.plan.tiles[n].exposure for n in tiles]]
-                if self.signs == 2:
-                    psf = route.intensity_point_spread_functions(mode, own)
-                else:
-                    psf = route.point_spread_functions(mode, own)
-                rows, columns = (self._tap_weights(route, axis, margin).to(psf.dtype) for axis in (0, 1))
-                for n, taps in zip(tiles, rows @ psf @ columns.mT, strict=True):
-                    made[n].append(taps)
-        kernels = torch.stack([torch.stack(channels) for channels in made])
-        return kernels.unflatten(0, (self.out_channels, self.signs))
-
-    def _psf_twin(self) -> tuple[list[PSFRoute], list[list[int]]]:
-        other = copy.copy(self)
-        other.route_type = PSFRoute
-        other._build()
-        return other._routes, other._tiles
-
-    def _tap_weights(self, route: PSFRoute, axis: int, margin: int) -> Tensor:
-        """Weights of the PSF's samples in each tap, as one camera pixel integrates them: ``(taps, window)``."""
-        bench, pad = route.bench, self.padding
-        n, outputs = bench.illumination.shape[axis], bench.camera.grid.shape[axis]
-        real = torch.empty(0, dtype=bench.illumination.dtype).real.to(route._device)
-        pixels = bench.camera._integration(bench.image, real)[axis]
-        taps = range(-(self.kernel_size // 2) - margin, self.kernel_size - self.kernel_size // 2 + margin)
-        weights = pixels.new_zeros(len(taps), route.window[axis])
-        for row, tap in enumerate(taps):
-            # A tap is the light that object pixel j sends to camera pixel p: only j + p matters.
-            both = tap + outputs - 1 + self.kernel_size // 2 - pad
-            j = min(max(both, 0), n - 1)
-            p = both - j
-            if not 0 <= p < outputs:
-                raise ValueError(
-                    f"the camera window must show all taps, got {outputs} pixels for {n} object pixels. Use an image "
-                    f"of at least {self.kernel_size + margin} logical pixels."
-                )
-            start = route.stride * j
-            weights[row, start : start + pixels.shape[1]] = pixels[p]
-        return weights
+        # Another route's frames have no taps: those of the PSF route stand for it.
+        parted = (self._routes, self._tiles) if self.route_type is PSFRoute else self._parted()
+        return tile_kernels(self, *parted, margin)
 
     def load_kernels(
         self,
@@ -463,22 +400,9 @@ class OpticalConv2d(nn.Module):
             load: Options of :meth:`load_kernels`.
             options: Other arguments of the class.
         """
-        if type(convolution) is not nn.Conv2d:
-            raise ValueError(f"convolution must be an nn.Conv2d, got {type(convolution).__name__}.")
-        size, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
-        if convolution.bias is not None or convolution.groups != 1 or set(convolution.dilation) != {1}:
-            raise ValueError("the convolution must have no bias, groups or dilation. Add the bias to the output.")
-        if convolution.padding_mode != "zeros":
-            raise ValueError(f"padding_mode must be zeros, the dark, got {convolution.padding_mode}.")
-        layer = cls(
-            convolution.in_channels,
-            convolution.out_channels,
-            size,
-            bench,
-            stride=stride,
-            padding=padding,
-            **options,
-        )
+        check_plain(convolution)
+        size, taken = convolution.kernel_size, {"stride": convolution.stride, "padding": convolution.padding}
+        layer = cls(convolution.in_channels, convolution.out_channels, size, bench, **taken, **options)
         layer.load_kernels(convolution.weight, **(load or {}))
         return layer.to(convolution.weight.device)
 
@@ -489,20 +413,3 @@ class OpticalConv2d(nn.Module):
             f"padding={self.padding}, detection={self.detection}, channels: {light}, {len(self.plan.tiles)} tiles in "
             f"{self.plan.exposures} exposures"
         )
-
-
-def _square(name: str, value: int | tuple[int, int]) -> int:
-    """One number for both axes."""
-    pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or pair[0] != pair[1] or not isinstance(pair[0], int):
-        raise ValueError(f"{name} must be a whole number, the same for both axes, got {value}.")
-    return pair[0]
-
-
-def _padding(value: int | tuple[int, int] | str, kernel_size: int, stride: int) -> int:
-    """As ``nn.Conv2d`` takes it."""
-    if value == "same":
-        if kernel_size % 2 == 0 or stride != 1:
-            raise ValueError(f"padding 'same' must have an odd kernel and stride 1, got {kernel_size} and {stride}.")
-        return kernel_size // 2
-    return 0 if value == "valid" else _square("padding", value)

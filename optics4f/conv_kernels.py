@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
+from .conv_arguments import check_whole
+from .conv_taps import TiledKernels, with_gains
 from .design.kernel_masks import spot_mask
-from .design.tiling import TilePlan
-from .elements.slm import SLM, Modulator
-from .fourf import FourF
+from .elements.slm import SLM
 
 _LEARNING_RATE = 0.1  # [rad]; less does not leave the neighbourhood of the retrieved mask in a hundred steps
-
-
-class TiledKernels(Protocol):
-    """What :class:`~optics4f.conv.OpticalConv2d` is to this module."""
-
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    signs: int
-    padding: int
-    detection: str
-    homodyne: bool
-    reference: Tensor
-    wavelengths: tuple[float, ...]
-    plan: TilePlan
-    bench: FourF
-    slm: Modulator
-    gains: Tensor
-
-    def mask_of(self) -> Tensor: ...
-
-    def tile_kernels(self, margin: int = 0) -> Tensor: ...
-
-    def pixel_positions(self) -> tuple[Tensor, Tensor]: ...
-
-    def illumination(self) -> Tensor: ...
 
 
 def load_kernels(
@@ -63,14 +35,8 @@ def load_kernels(
         raise ValueError(f"weight must be real for {layer.detection} detection, whose kernels are real.")
     if not isinstance(layer.slm, SLM):
         raise ValueError("kernels must be loaded into a phase SLM. Train an amplitude SLM end to end.")
-    for name, value, least in (
-        ("rounds", rounds, 0),
-        ("steps", steps, 0),
-        ("margin", margin, 0),
-        ("iterations", iterations, 1),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value}.")
+    check_whole(0, rounds=rounds, steps=steps, margin=margin)
+    check_whole(1, iterations=iterations)
     weight = weight.detach().cpu().to(torch.float64 if layer.signs == 2 else torch.complex128)
     reach = min(layer.bench.illumination.shape) + layer.padding - k  # beyond it no object pixel meets an output
     margin = min(margin, (min(layer.plan.spacing) - k) // 2, reach)
@@ -198,11 +164,8 @@ def _fitted(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
 
 def _made(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
     """Kernels as made, times the gains; differentiable in the masks."""
-    made = layer.tile_kernels(margin).cpu().to(wanted.dtype)
-    gains = layer.gains.cpu().to(wanted.dtype)
-    gains = gains.sqrt() if layer.detection == "intensity" else gains
-    made = made * gains[layer.mask_of()][..., None, None]
-    return made[:, 0] - made[:, 1] if layer.signs == 2 else made[:, 0]
+    made, gains = (values.cpu().to(wanted.dtype) for values in (layer.tile_kernels(margin), layer.gains))
+    return with_gains(layer, made, gains)
 
 
 def _refine(layer: TiledKernels, wanted: Tensor, reach: int, steps: int) -> None:

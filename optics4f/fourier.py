@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
+
+from .grid import Grid
+
+LONGEST_TRANSFORM = 4  # times the wider plane; beyond, two thin matrices are cheaper
 
 
 def unitary_fft2(data: Tensor) -> Tensor:
@@ -16,6 +21,25 @@ def unitary_fft2(data: Tensor) -> Tensor:
 def unitary_ifft2(data: Tensor) -> Tensor:
     """Inverse and adjoint of :func:`unitary_fft2`."""
     return torch.fft.ifft2(data, norm="ortho")
+
+
+def matched_length(before: Grid, behind: Grid, area: float) -> int | None:
+    r"""Length N of the FFT that takes one focal plane of a lens to the other: :math:`p \, p' N = \lambda f`.
+
+    Args:
+        before: Samples of the front focal plane.
+        behind: Samples of the back focal plane.
+        area: Wavelength times focal length [m^2].
+
+    Returns:
+        The length; ``None`` where the pitches give no whole number, or none that an FFT does well.
+    """
+    exact = area / (before.pitch * behind.pitch)
+    n, most = round(exact), max(*before.shape, *behind.shape)
+    # A mismatch e turns the phase at the corner by pi n e / 2; and beyond some length two thin matrices are cheaper.
+    if not most <= n <= LONGEST_TRANSFORM * most or abs(exact - n) > 1e-9 * n or next_fast_len(n) != n:
+        return None
+    return n
 
 
 def fourier_matrix(outputs: Tensor, inputs: Tensor, scale: float) -> Tensor:
@@ -72,9 +96,14 @@ def interpolation_matrix(outputs: Tensor, count: int, pitch: float) -> Tensor:
         Real float64 matrix, shape ``(j, count)``.
     """
     inputs = (torch.arange(count, dtype=torch.float64, device=outputs.device) - count // 2) * pitch
-    phase = 2 * math.pi / (count * pitch) * (outputs.flatten()[:, None] - inputs[None, :])
-    orders = torch.arange(1, (count - 1) // 2 + 1, dtype=torch.float64, device=outputs.device)
-    kernel = 1 + 2 * torch.cos(phase[..., None] * orders).sum(-1)
+    turns = (outputs.flatten()[:, None] - inputs[None, :]) / (count * pitch)
+    phase = 2 * math.pi * (turns - turns.detach().round())
+    # 1 + 2 sum of cos(k phase), k = 1 ... m, as Dirichlet's kernel; where that is 0/0, its parabola.
+    m = (count - 1) // 2
+    near = (2 * m + 1) * phase.abs() < 1e-4
+    half = torch.where(near, 1.0, phase / 2)
+    parabola = (2 * m + 1) * (1 - m * (m + 1) / 6 * phase**2)
+    kernel = torch.where(near, parabola, torch.sin((2 * m + 1) * half) / torch.sin(half))
     if count % 2 == 0:
         kernel = kernel + torch.cos(phase * (count // 2))  # the Nyquist term, shared by both signs
     return kernel / count

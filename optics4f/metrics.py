@@ -161,6 +161,21 @@ def kernel_error(actual: Tensor, wanted: Tensor) -> Tensor:
     return _safe_root(1 - kernel_cosine(actual, wanted).clamp(min=0).square())
 
 
+def optical_transfer_function(psf: Tensor) -> Tensor:
+    r"""Contrast and shift that each spatial frequency of an incoherent image keeps (Goodman 2005, chapter 6).
+
+    .. math:: \mathcal{H}(f) = \mathcal{F}\{|h|^2\}(f) \, / \int |h|^2
+
+    Args:
+        psf: Intensity of a point's image, shape ``(..., height, width)``; index ``n // 2`` is the axis.
+
+    Returns:
+        Complex, same shape, 1 at frequency zero, which is at ``n // 2``; its modulus is the MTF.
+    """
+    psf = psf / psf.sum((-2, -1), keepdim=True)
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))), dim=(-2, -1))
+
+
 def _square(values: Tensor) -> Tensor:
     return values.real.square() + values.imag.square() if values.is_complex() else values.square()
 

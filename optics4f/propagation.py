@@ -9,6 +9,8 @@ single precision about a third of a radian.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +18,12 @@ from torch import Tensor
 
 from .band import band_limit, in_band, tilted_frequencies
 from .field import Field
-from .filtering import PaddedFilter
+from .filtering import PaddedFilter, huge_empty
 from .fourier import fourier_matrix, zoomed_fourier
 from .fresnel import fresnel_matrix, fresnel_transfer_function
 from .grid import Grid
+from .memory import require
+from .memory_needs import KEPT, propagation_need
 from .propagation_method import Method, MethodChoice, computation_window, propagation_method
 from .rayleigh_sommerfeld import rayleigh_sommerfeld_convolution, rayleigh_sommerfeld_sum
 from .sampling import SamplingReport
@@ -33,6 +37,8 @@ __all__ = [
     "propagate",
     "propagation_method",
 ]
+
+_BUILT_TOGETHER = 2**16  # samples of a transfer function in float64, with some ten intermediate results
 
 
 def angular_spectrum_transfer_function(
@@ -67,7 +73,27 @@ def angular_spectrum_transfer_function(
     Returns:
         Complex tensor of shape ``grid.shape``, in FFT order.
     """
-    fy, fx = tilted_frequencies(grid, tilt, device)
+    if torch.is_grad_enabled() and any(isinstance(number, Tensor) for number in (wavelength, distance, *shift)):
+        frequencies = tilted_frequencies(grid, tilt, device)
+        return _angular_spectrum(*frequencies, grid.extent, wavelength, distance, shift).to(dtype)
+    columns = AngularSpectrumColumns(grid, wavelength, distance, shift, tilt, dtype, device)
+    rows, count = grid.shape
+    on_cpu = device is None or torch.device(device).type == "cpu"  # where it is read in strips of columns
+    result = huge_empty((count, rows), dtype).mT if on_cpu else torch.empty(rows, count, dtype=dtype, device=device)
+    for part, factor in columns.strips(max(1, _BUILT_TOGETHER // rows)):
+        result[:, part] = factor.mT
+    return result
+
+
+def _angular_spectrum(
+    fy: Tensor,
+    fx: Tensor,
+    extent: tuple[float, float],
+    wavelength: float | Tensor,
+    distance: float | Tensor,
+    shift: tuple[float | Tensor, float | Tensor],
+) -> Tensor:
+    """The transfer function at the frequencies ``fy``, ``fx``, which broadcast."""
     f_squared = fy**2 + fx**2
     propagating = f_squared < wavelength**-2
     fz = torch.sqrt(torch.where(propagating, wavelength**-2 - f_squared, 1.0))  # 1.0 keeps the gradient finite
@@ -75,11 +101,64 @@ def angular_spectrum_transfer_function(
     # subtracting them loses the digits that carry the diffraction.
     phase = -2 * math.pi * distance * f_squared / (fz + 1 / wavelength)
     kept = propagating
-    for f, extent, centre in zip((fy, fx), grid.extent, shift, strict=True):
-        kept = kept & in_band(f, fz, extent, distance, centre)
+    for f, width, centre in zip((fy, fx), extent, shift, strict=True):
+        kept = kept & in_band(f, fz, width, distance, centre)
         if isinstance(centre, Tensor) or centre:
             phase = phase + 2 * math.pi * f * centre
-    return torch.where(kept, torch.polar(torch.ones_like(phase), phase), 0).to(dtype)
+    return torch.where(kept, torch.polar(torch.ones_like(phase), phase), 0)
+
+
+@dataclass(frozen=True)
+class AngularSpectrumColumns:
+    """:func:`angular_spectrum_transfer_function` in strips of columns: the whole is never there.
+
+    Attributes:
+        grid: Plane to propagate on.
+        wavelength: In the medium [m].
+        distance: [m].
+        shift: Centre ``(y, x)`` of the window at the end [m].
+        tilt: Mean spatial frequency ``(fy, fx)`` [cycles/m].
+        dtype: Complex type of the strips.
+        device: Where they are made.
+    """
+
+    grid: Grid
+    wavelength: float | Tensor
+    distance: float | Tensor
+    shift: tuple[float | Tensor, float | Tensor] = (0.0, 0.0)
+    tilt: tuple[float, float] = (0.0, 0.0)
+    dtype: torch.dtype = torch.complex64
+    device: torch.device | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the whole."""
+        return self.grid.shape
+
+    def strips(self, width: int) -> Iterator[tuple[slice, Tensor]]:
+        """Up to ``width`` columns at a time and their factor ``(columns, rows)``, every column once.
+
+        Without shift and tilt the function is even along both axes, and a quarter of it is computed.
+        """
+        fy, fx = (f.flatten() for f in tilted_frequencies(self.grid, self.tilt, self.device))
+        rows, count = self.grid.shape
+        even = not any(isinstance(number, Tensor) or number for number in (*self.shift, *self.tilt))
+        fy, last = (fy[: rows // 2 + 1], count // 2 + 1) if even else (fy, count)
+        for start in range(0, last, width):
+            part = slice(start, min(start + width, last))
+            factor = self._at(fy[None, :], fx[part, None])
+            if not even:
+                yield part, factor
+                continue
+            factor = torch.cat([factor, factor[:, 1 : rows - rows // 2].flip(1)], dim=1)
+            yield part, factor
+            # Frequency -k is the column count - k; 0 and, of an even number, the last are their own.
+            first, end = max(part.start, 1), min(part.stop, count - count // 2)
+            if first < end:
+                yield slice(count - end + 1, count - first + 1), factor[first - start : end - start].flip(0)
+
+    def _at(self, fy: Tensor, fx: Tensor) -> Tensor:
+        return _angular_spectrum(fy, fx, self.grid.extent, self.wavelength, self.distance, self.shift).to(self.dtype)
 
 
 def apply_transfer_function(data: Tensor, transfer_function: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
@@ -153,6 +232,7 @@ def propagate(
 
     Raises:
         SamplingError: The sampling does not carry the method, or this output by any method.
+        TooLargeError: It does not fit into memory; names what does.
         ValueError: An unknown method, a value out of its range.
     """
     grid, output = field.grid, field.grid if output is None else output
@@ -170,17 +250,26 @@ def propagate(
     )
     if override is not True:
         SamplingReport(choice.checks).refuse_if_invalid(override or ())
-    light, distance = _double(vacuum) / refractive_index, _double(distance)
-    shift = (_double(shift[0]), _double(shift[1]))
+    parameters = any(isinstance(_number(number), Tensor) for number in (vacuum, distance, *shift))
+    _require_memory(field.data, grid, output, choice.method, padding, parameters)
+    light, distance = _number(vacuum) / refractive_index, _number(distance)
+    shift = (_number(shift[0]), _number(shift[1]))
     data, like = field.data, {"dtype": field.data.dtype, "device": field.data.device}
     if choice.method in ("angular_spectrum", "fresnel"):
-        build = angular_spectrum_transfer_function if choice.method == "angular_spectrum" else fresnel_transfer_function
-        window = computation_window(grid, output, padding)
-        transfer_function = build(window, light, distance, shift=shift, tilt=tilt, **like)
-        if output.pitch == grid.pitch:
-            data = apply_transfer_function(data, transfer_function, output.shape)
+        window, strips = computation_window(grid, output, padding), None
+        if choice.method == "angular_spectrum" and output.pitch == grid.pitch:
+            strips = _in_strips(window, light, distance, shift, tilt, data)
+        if strips is not None:
+            data = PaddedFilter.apply(data.reshape(1, *grid.shape), strips, output.shape)
+            data = data.reshape(*field.data.shape[:-2], *output.shape)
         else:
-            data = _filter_and_zoom(data, transfer_function, window, output, tilt)
+            asm = choice.method == "angular_spectrum"
+            build = angular_spectrum_transfer_function if asm else fresnel_transfer_function
+            transfer_function = build(window, light, distance, shift=shift, tilt=tilt, **like)
+            if output.pitch == grid.pitch:
+                data = apply_transfer_function(data, transfer_function, output.shape)
+            else:
+                data = _filter_and_zoom(data, transfer_function, window, output, tilt)
     elif choice.method == "rayleigh_sommerfeld":
         if output.pitch == grid.pitch:
             data = rayleigh_sommerfeld_convolution(data, grid, output.shape, light, distance, shift=shift)
@@ -195,6 +284,29 @@ def propagate(
         )
         data = zoomed_fourier(data, rows, columns)
     return Field(data, output, _value(vacuum))
+
+
+def _require_memory(data: Tensor, grid: Grid, output: Grid, method: Method, padding: float, parameters: bool) -> None:
+    gradient = torch.is_grad_enabled() and (parameters or data.requires_grad)
+    batch = data.shape[:-2].numel()
+    options = {"method": method, "batch": batch, "padding": padding, "gradient": gradient, "parameters": parameters}
+    require(propagation_need(grid, output, **options, dtype=data.dtype, device=data.device), data.device)
+
+
+def _in_strips(
+    window: Grid,
+    wavelength: float | Tensor,
+    distance: float | Tensor,
+    shift: tuple[float | Tensor, float | Tensor],
+    tilt: tuple[float, float],
+    data: Tensor,
+) -> AngularSpectrumColumns | None:
+    """The transfer function made strip by strip, for one plane; ``None`` where it is used again."""
+    once = window.shape[0] * window.shape[1] > KEPT or not (data.requires_grad and torch.is_grad_enabled())
+    fixed = not any(isinstance(number, Tensor) for number in (wavelength, distance, *shift))
+    if not (once and fixed and data.device.type == "cpu" and data[..., 0, 0].numel() == 1):
+        return None
+    return AngularSpectrumColumns(window, wavelength, distance, shift, tilt, data.dtype)
 
 
 def _filter_and_zoom(
@@ -224,6 +336,8 @@ def _value(number: float | Tensor) -> float:
     return float(number.detach()) if isinstance(number, Tensor) else float(number)
 
 
-def _double(number: float | Tensor) -> float | Tensor:
-    """``number`` in float64: two 0-d float32 tensors would multiply in float32."""
-    return number.double() if isinstance(number, Tensor) else number
+def _number(number: float | Tensor) -> float | Tensor:
+    """A float; of what receives a gradient, a tensor in float64: two 0-d float32 tensors would multiply in float32."""
+    if isinstance(number, Tensor):
+        return number.double() if number.requires_grad and torch.is_grad_enabled() else float(number)
+    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,7 +12,22 @@ IGNORED = -100  # label of pixels that count nowhere: the default ``ignore_index
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
+class _Pictures:
+    """Images and labels of one length."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> Self:
+        """The images at ``indices``, in that order."""
+        return type(self)(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages(_Pictures):
     """Images of one shape, each with its class.
 
     Attributes:
@@ -23,9 +39,6 @@ class LabelledImages:
         ValueError: Another shape, no image at all, values outside [0, 1] or not finite, negative labels.
     """
 
-    images: Tensor
-    labels: Tensor
-
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         _check_kinds(images, labels)
@@ -35,16 +48,9 @@ class LabelledImages:
         if labels.min() < 0:
             raise ValueError(f"labels must not be negative, got {int(labels.min())}.")
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: Tensor) -> LabelledImages:
-        """The images at ``indices``, in that order."""
-        return LabelledImages(self.images[indices], self.labels[indices])
-
 
 @dataclass(frozen=True, eq=False)
-class SegmentedImages:
+class SegmentedImages(_Pictures):
     """Images of one shape, each with the class of every pixel.
 
     Attributes:
@@ -56,9 +62,6 @@ class SegmentedImages:
         ValueError: Another shape, no image at all, values outside [0, 1] or not finite, negative labels.
     """
 
-    images: Tensor
-    labels: Tensor
-
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         _check_kinds(images, labels)
@@ -69,13 +72,6 @@ class SegmentedImages:
         _check_values(images)
         if ((labels < 0) & (labels != IGNORED)).any():
             raise ValueError(f"labels must not be negative except {IGNORED} (ignored), got {int(labels.min())}.")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: Tensor) -> SegmentedImages:
-        """The images at ``indices``, in that order."""
-        return SegmentedImages(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)

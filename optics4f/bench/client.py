@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..bundle import Bundle, BundleError, level_around, level_phases, read_bundle
+from ..files import refuse_overwriting
 from ..units import engineering
 from ..vendors import Panel, write_image
 from ..vendors.panel import check_shape
@@ -60,9 +61,14 @@ def check_panel(
             f"the LUT must have 2^{panel.bit_depth} = {2**panel.bit_depth} entries for {panel.name}, "
             f"got {measured.size}. Measure every gray value, or interpolate to all of them."
         )
-    ratio = np.exp(1j * (measured - _phases(bundle, meant)))
-    off = np.abs(np.angle(ratio * np.exp(-1j * np.angle(ratio.mean()))))
-    if not off.max() <= np.pi / 2**panel.bit_depth:
+    wanted, half_a_level = _phases(bundle, meant), np.pi / 2**panel.bit_depth
+    off = _off(measured, wanted)
+    if not off.max() <= half_a_level:
+        if _off(-measured, wanted).max() <= half_a_level:
+            raise BundleError(
+                f"gray_slope must be {-meant.gray_slope} on {panel.name}, got {meant.gray_slope}: the masks would be "
+                "conjugated."
+            )
         raise BundleError(
             f"the LUT of {panel.name} must be the one that the masks were made for, got {off.max():.3g} rad between "
             f"them at gray value {int(off.argmax())}. State it as bench.slm.effects.lut and export again."
@@ -85,23 +91,20 @@ def show(bundle: Bundle | str | Path, slm: Any, *, exposure: int = 0, device: st
         The array that was sent.
 
     Raises:
-        BundleError: The file is refused, or the bundle is not for this SLM.
+        BundleError: The file is refused, or the bundle is not for this SLM; a wavelength, pitch or correction of the
+            SLM that is no number.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    if not 0 <= exposure < len(bundle.levels):
-        raise BundleError(f"exposure must be in 0 ... {len(bundle.levels) - 1}, got {exposure}.")
-    x, y = (float(pitch) * 1e-6 for pitch in slm.pitch_um)
-    if abs(x / y - 1) > 1e-3:
-        raise BundleError(f"pitch of {slm.name} must be square, got {engineering(x, 'm')} x {engineering(y, 'm')}.")
-    meant = panel_of(bundle.specification)
-    panel = Panel(tuple(slm.shape), x, slm.wav_um * 1e-6, slm.bitdepth, meant.gray_slope, name=slm.name)
+    if not isinstance(exposure, int | np.integer) or not 0 <= exposure < len(bundle.levels):
+        raise BundleError(f"exposure must be a whole number in 0 ... {len(bundle.levels) - 1}, got {exposure}.")
+    panel = _panel_shown(slm, panel_of(bundle.specification).gray_slope)
     gray = np.arange(2**slm.bitdepth) / 2**slm.bitdepth
-    # slmsuite's own rule for most panels is that more gray is less delay.
-    turns = -gray / slm.phase_scaling if slm.gamma is None else -np.asarray(slm.gamma)
-    check_panel(bundle, panel, device=device, phase_of_gray=2 * np.pi * turns)
+    turns = gray / slm.phase_scaling if slm.gamma is None else np.asarray(slm.gamma)
+    check_panel(bundle, panel, device=device, phase_of_gray=2 * np.pi * _sense(slm) * turns)
     modulator = bundle.specification.build().slm
     levels = panel.centred(bundle.levels[exposure], around=level_around(modulator))
-    if "phase" in slm.source and "flatness" not in modulator.active:
+    if slm.source.get("phase") is not None and "flatness" not in modulator.active:
+        _refuse_correction(np.asarray(slm.source["phase"]), panel)
         return slm.set_phase(level_phases(modulator)[levels], phase_correct=True)
     return slm.set_phase(panel.gray(levels))
 
@@ -122,15 +125,59 @@ def export_images(
 
     Raises:
         BundleError: The file is refused, or the bundle is not for this panel.
+        ValueError: One of the images would take the place of the bundle.
     """
-    bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    source, bundle = bundle, bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     panel = panel_of(bundle.specification) if panel is None else panel
     check_panel(bundle, panel, device=device)
     around = level_around(bundle.specification.build().slm)
     paths = [Path(folder) / f"mask_{number:03d}.png" for number in range(len(bundle.levels))]
+    for path in paths:
+        refuse_overwriting(path, *([] if isinstance(source, Bundle) else [Path(source)]))
     for path, levels in zip(paths, bundle.levels, strict=True):
         write_image(path, panel, panel.centred(levels, around=around))
     return paths
+
+
+def _panel_shown(slm: Any, gray_slope: int) -> Panel:  # noqa: ANN401
+    """The panel that an SLM of slmsuite says it is; the phases of its gray values are checked by themselves."""
+    x, y = (float(pitch) * 1e-6 for pitch in slm.pitch_um)
+    try:
+        panel = Panel(tuple(slm.shape), x, float(slm.wav_um) * 1e-6, slm.bitdepth, gray_slope, name=slm.name)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+    if not abs(x - y) <= 1e-3 * x:
+        raise BundleError(f"pitch of {slm.name} must be square, got {engineering(x, 'm')} x {engineering(y, 'm')}.")
+    return panel
+
+
+def _sense(slm: Any) -> int:  # noqa: ANN401
+    """-1 where more gray is less delay, as on most panels; +1 on TI's, whose mirrors move the other way."""
+    sense = getattr(slm, "_gamma_sign", None)  # slmsuite has no public name for it
+    if sense not in (-1, 1):
+        raise BundleError(
+            f"{slm.name} must say whether more gray is less delay, got _gamma_sign {sense}. Use slmsuite 0.5 or newer."
+        )
+    return sense
+
+
+def _refuse_correction(correction: NDArray, panel: Panel) -> None:
+    """What slmsuite holds is added to the phase, NaN as well."""
+    what = 'the correction slm.source["phase"]'
+    try:
+        check_shape(correction.shape, panel.shape, what, panel.name)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+    if correction.dtype.kind not in "iuf" or not np.isfinite(correction).all():
+        raise BundleError(
+            f"{what} must be finite numbers, got NaN, inf or no numbers in it. Calibrate {panel.name} again."
+        )
+
+
+def _off(measured: NDArray, wanted: NDArray) -> NDArray:
+    """By how much phases differ round the circle [rad], whatever piston they have."""
+    ratio = np.exp(1j * (measured - wanted))
+    return np.abs(np.angle(ratio * np.exp(-1j * np.angle(ratio.mean()))))
 
 
 def _phases(bundle: Bundle, panel: Panel) -> NDArray:

@@ -351,6 +351,23 @@ class SLM(Modulator):
         table = span.table(bits).to(self.values.device)
         return table, table, torch.ones_like(table)
 
+    @property
+    def rounding(self) -> int | None:
+        """Bits of the even levels to which :meth:`shown_phase` rounds ``values`` with the gradient of the identity.
+
+        ``None`` where it does something else, or nothing.
+        """
+        quantization = self.effect(Quantization)
+        even = quantization is not None and quantization.exact and self._believed_and_actual() is None
+        return quantization.bit_depth if even else None
+
+    def shown_phase(self) -> Tensor:
+        """Phase [rad] that the levels of the pixels stand for, ``(masks, *grid.shape)``, differentiable in ``values``.
+
+        It is what a panel without other defects shows.
+        """
+        return self._shown()[0]
+
     def _shown(self) -> tuple[Tensor, Tensor | None]:
         """Phase [rad] that the panel shows, and the amplitude that comes with the level."""
         quantization, span = self.effect(Quantization), self.effect(PhaseRange)

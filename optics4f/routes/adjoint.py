@@ -8,16 +8,16 @@ other while it is in the cache, and the object's own gradient is computed only w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Protocol
 
-import numpy
 import torch
 from torch import Tensor
 
 from ..filtering import padded_filter
+from .passes import empty, gradient_of_phases, no_number, squares_into, summed, wave_and_product
 
 SAMPLES_AT_A_TIME = {"cpu": 2**17, "cuda": 2**26}  # complex numbers of one plane that are computed together
 
@@ -196,21 +196,26 @@ class Stages:
 
 
 def through_masks(
-    source: Tensor, masks: Tensor, stages: Stages, lit: Callable[[Tensor], Tensor] | None = None
+    source: Tensor,
+    masks: Tensor,
+    stages: Stages,
+    lit: Callable[[Tensor], Tensor] | None = None,
+    bit_depth: int | None = None,
 ) -> tuple[Tensor, Callable[[], Tensor]]:
     """Light of a batch through each of K masks.
 
     Args:
         source: Fields ``(batch, 1, h, w)``, or what ``lit`` makes such fields of, some of the batch at a time; then
             without a gradient.
-        masks: Factors ``(K, H, W)``, complex; or the phases [rad] of phase masks, real.
+        masks: Factors ``(K, H, W)``, complex; or the wanted phases [rad] of phase masks, real.
         stages: The bench.
         lit: What makes fields of ``source``.
+        bit_depth: Of phases that are rounded to even levels, with the gradient of the identity.
 
     Returns:
         Intensity ``(batch, K, ...)``; and a function that puts the field of that shape together.
     """
-    seen, *fields = _ThroughMasks.apply(source, masks, stages, lit)
+    seen, *fields = _ThroughMasks.apply(source, masks, stages, lit, bit_depth)
     parts = len(fields) // len(masks)
 
     def field() -> Tensor:
@@ -222,11 +227,7 @@ def through_masks(
 
 
 class _ThroughMasks(torch.autograd.Function):
-    """Keeps the masks, the field that reaches them and the fields behind them, each in pieces of a few samples.
-
-    Pieces below 32 MiB are memory that the process keeps from step to step; to fetch larger ones from the system, page
-    by page, takes as long as to transform them.
-    """
+    """Keeps the masks, the field that reaches them and the fields behind them, each in pieces of a few samples."""
 
     @staticmethod
     def forward(
@@ -235,6 +236,7 @@ class _ThroughMasks(torch.autograd.Function):
         masks: Tensor,
         stages: Stages,
         lit: Callable[[Tensor], Tensor] | None,
+        bit_depth: int | None,
     ) -> tuple[Tensor, ...]:
         """All images through all masks: intensity, and the fields one mask after the other."""
         arriving = []
@@ -243,22 +245,29 @@ class _ThroughMasks(torch.autograd.Function):
             light = source[chunk] if lit is None else lit(source[chunk])
             light = stages.front.apply(light[:, 0])
             arriving.append(light if stages.between is None else light * stages.between)
-        seen, fields, waves = None, [], []
-        for k, mask in enumerate(masks):
-            factor = mask
-            if not masks.is_complex():
-                waves += [mask.cos(), mask.sin()]
-                factor = torch.complex(*waves[-2:])
-            for chunk, light in zip(chunks, arriving, strict=True):
-                field = stages.back.apply(light * factor)
-                seen = large_empty((len(source), len(masks), *field.shape[-2:]), mask) if seen is None else seen
+        phases = not masks.is_complex()
+        factors = empty(masks.shape, masks, complex=True) if phases else masks
+        product = torch.empty_like(arriving[0])
+        seen, fields = None, []
+        for k, factor in enumerate(factors.unbind()):
+            for n, (chunk, light) in enumerate(zip(chunks, arriving, strict=True)):
+                through = product[: len(light)]
+                if phases and n == 0:
+                    wave_and_product(masks[k], bit_depth, light, factor, through)
+                else:
+                    torch.mul(light, factor, out=through)
+                field = stages.back.apply(through)
+                if seen is None:
+                    seen = empty((len(source), len(masks), *field.shape[-2:]), masks)
                 squares_into(field, seen[chunk, k])
                 fields.append(field)
-        for light in arriving:
-            light.conj_physical_()  # as the adjoint needs it
+        if bit_depth is not None:
+            seen += no_number(masks)[:, None, None]
+        for light in arriving:  # as the adjoint needs it
+            light.conj_physical_()
         ctx.stages, ctx.parts = stages, len(chunks)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(masks, *arriving, *fields, *waves)
+        ctx.save_for_backward(masks, factors, *arriving, *fields)
         return seen, *fields
 
     @staticmethod
@@ -268,20 +277,23 @@ class _ThroughMasks(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Back to the mask plane; there, the masks take their share and the rest goes on to the object."""
         if grad_seen is None and all(grad is None for grad in grad_fields):
-            return None, None, None, None
-        (masks, *saved), stages, parts = ctx.saved_tensors, ctx.stages, ctx.parts
-        arriving, fields = saved[:parts], saved[parts : parts * (1 + len(masks))]
-        waves = saved[parts * (1 + len(masks)) :]
+            return (None,) * 5
+        (masks, factors, *saved), stages, parts = ctx.saved_tensors, ctx.stages, ctx.parts
+        arriving, fields, phases = saved[:parts], saved[parts:], not masks.is_complex()
         to_source, to_masks = ctx.needs_input_grad[:2]
         ends = list(accumulate(map(len, arriving)))
-        grad_masks = large_empty(masks.shape, masks, masks.is_complex()) if to_masks else None
+        grad_masks = empty(masks.shape, masks, complex=not phases) if to_masks else None
         returning: list[Tensor | None] = [None] * parts
-        for k, mask in enumerate(masks):
-            share = None
-            conjugate = torch.complex(waves[2 * k], -waves[2 * k + 1]) if to_source and waves else mask.conj()
+        # The same weight for all masks, of a loss of their sum, is made complex once.
+        alike = grad_seen is not None and len(masks) > 1 and grad_seen.stride(1) == 0
+        weights = [grad_seen[first:end, 0].to(fields[0].dtype) for first, end in pairwise([0, *ends])] if alike else []
+        for k, factor in enumerate(factors.unbind()):
+            share, last = None, None
+            conjugate = factor.conj_physical() if to_source else None
             for c in reversed(range(parts)):  # the last ones are in the cache
                 field, grad, light = fields[k * parts + c], grad_fields[k * parts + c], arriving[c]
-                weight = None if grad_seen is None else grad_seen[ends[c] - len(light) : ends[c], k].to(field.dtype)
+                weight = None if grad_seen is None else grad_seen[ends[c] - len(light) : ends[c], k]
+                weight = weights[c] if alike else weight
                 if grad is None and weight is None:
                     continue
                 # Half the gradient: an intensity's has a factor 2, which is made up for at the end.
@@ -291,54 +303,24 @@ class _ThroughMasks(torch.autograd.Function):
                 if to_source:
                     part = back * conjugate
                     returning[c] = part if returning[c] is None else returning[c].add_(part)
-                if to_masks:
-                    share = _summed(share, back, light)
-            if to_masks and share is None:
+                share = share if last is None else summed(share, *last)
+                last = back, light
+            if not to_masks:
+                continue
+            if last is None:
                 grad_masks[k].zero_()
-            elif to_masks:
-                _of_mask(share, waves[2 * k : 2 * k + 2], grad_masks[k])
+            elif phases:
+                gradient_of_phases(share, *last, factor, out=grad_masks[k])
+            else:
+                share = summed(share, *last)
+                torch.add(share, share, out=grad_masks[k])
         grad_source = None
         if to_source:
             between = stages.between
             returning = [torch.zeros_like(a) if r is None else r for r, a in zip(returning, arriving, strict=True)]
             returning = [r if between is None else r * between.conj() for r in returning]
             grad_source = 2 * torch.cat([stages.front.adjoint(r) for r in returning])[:, None]
-        return grad_source, grad_masks, None, None
-
-
-def squares_into(field: Tensor, out: Tensor) -> None:
-    """``re^2 + im^2``; of neighbours in memory, which is faster than of two strided parts."""
-    squares = torch.view_as_real(field).square()
-    torch.add(squares[..., 0], squares[..., 1], out=out)
-
-
-def _summed(share: Tensor | None, back: Tensor, light: Tensor) -> Tensor:
-    """``share`` and the products of some samples, summed over them; ``back`` is used up."""
-    if share is not None and len(back) == 1:
-        return share.addcmul_(back[0], light[0])
-    part = back.mul_(light)[0] if len(back) == 1 else back.mul_(light).sum(0)
-    return part if share is None else share.add_(part)
-
-
-def _of_mask(share: Tensor, wave: Sequence[Tensor], out: Tensor) -> None:
-    """Gradient of a mask's factor from half of it; of its phase, where its cosine and sine are given."""
-    if not wave:
-        torch.add(share, share, out=out)
-        return
-    cosine, sine = wave
-    torch.addcmul(cosine.new_zeros(()), share.imag, cosine, value=2, out=out)
-    out.addcmul_(share.real, sine, value=-2)
-
-
-def large_empty(shape: Sequence[int], like: Tensor, complex: bool = False) -> Tensor:
-    """Memory of the precision of ``like``, real or complex.
-
-    NumPy asks the system for large arrays in huge pages, which takes a fifth of the time.
-    """
-    kind = like.dtype.to_complex() if complex else like.dtype.to_real()
-    if like.device.type != "cpu":
-        return torch.empty(*shape, dtype=kind, device=like.device)
-    return torch.from_numpy(numpy.empty(tuple(shape), dtype=str(kind).removeprefix("torch.")))
+        return grad_source, grad_masks, None, None, None
 
 
 def _chunks(batch: Tensor, stages: Stages) -> list[slice]:

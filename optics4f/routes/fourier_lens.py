@@ -6,12 +6,11 @@ import math
 from dataclasses import replace
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ..field import Field
 from ..fourf import FourF
-from ..fourier import zoomed_fourier
+from ..fourier import matched_length, zoomed_fourier
 from ..grid import Grid
 from ..modulation import phase_modulation
 from ..sampling import SamplingReport
@@ -19,8 +18,6 @@ from .adjoint import Matrices, Stages, Transform
 from .conditions import lens_checks, plane_checks
 from .geometry import Geometry, collins_matrix, extended, refuse_lens_aberrations, turned_middle
 from .route import Route, trains
-
-LONGEST_TRANSFORM = 4  # times the wider plane; beyond, two thin matrices are cheaper
 
 
 class FourierLensRoute(Route):
@@ -133,10 +130,8 @@ def matched_transform(
     Returns:
         The transform, with factors in complex128; ``None`` where no FFT of a reasonable length has these samples.
     """
-    exact = wavelength * focal_length / (before.pitch * behind.pitch)
-    n, most = round(exact), max(*before.shape, *behind.shape)
-    # A mismatch e turns the phase at the corner by pi n e / 2; and beyond some length two thin matrices are cheaper.
-    if not most <= n <= LONGEST_TRANSFORM * most or abs(exact - n) > 1e-9 * n or next_fast_len(n) != n:
+    n = matched_length(before, behind, wavelength * focal_length)
+    if n is None:
         return None
     forth, back = [], []
     for axis, unit in ((0, -1j), (1, 1.0)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 from scipy.fft import next_fast_len
@@ -14,12 +15,11 @@ from ..fourier import fourier_matrix, zoomed_fourier
 from ..light import Mode
 from ..modulation import phase_modulation
 from ..sampling import SamplingError, SamplingReport
-from .adjoint import Matrices, Stages, large_empty, squares_into, through_masks
 from .conditions import lens_checks, plane_checks
+from .convolution import Filter
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
 from .route import Route
-
-_CACHED = 2**16  # complex numbers
+from .window import Narrow, basis_of, to_window
 
 
 class PSFRoute(Route):
@@ -49,7 +49,8 @@ class PSFRoute(Route):
             n_image + self.stride * (n_object - 1) for n_image, n_object in zip(image.shape, source.shape, strict=True)
         )
         # Only outputs that see the whole object are kept, so wrap-around may spoil the rest: the PSF window suffices.
-        self.length = tuple(next_fast_len(n) for n in self.window)
+        # Odd lengths, and those of an odd number of pairs, take half as long again.
+        self.length = tuple(4 * next_fast_len(math.ceil(n / 4)) for n in self.window)
 
     @classmethod
     def sampling(cls, bench: FourF) -> SamplingReport:
@@ -66,11 +67,11 @@ class PSFRoute(Route):
 
         Args:
             mode: Wavelength and direction of the light; by default the design wavelength, along the axis.
-            masks: What :meth:`mask_factors` gives at that wavelength, where it is at hand.
+            masks: What :meth:`masks` gives at that wavelength, where it is at hand.
         """
         mode = Mode(self.bench.wavelength) if mode is None else mode
-        masks = self.mask_factors(mode.wavelength) if masks is None else masks
-        return self._psf(mode, masks, *self._block(mode))
+        masks = self.masks(mode.wavelength) if masks is None else masks
+        return self._psf(mode, masks)
 
     def window_efficiency(self) -> Tensor:
         """Share of the light behind each mask that lands in the PSF window, shape ``(masks,)``.
@@ -81,15 +82,13 @@ class PSFRoute(Route):
         bench, light = self.bench, self.bench.illumination
         total: Tensor | float = 0.0
         for mode in light.modes():
-            masks, (terms_y, terms_x) = self.mask_factors(mode.wavelength), self.block_terms(mode)
-            if light.self_luminous:
-                sources = [(y, x) for y in terms_y.unbind(1) for x in terms_x.unbind(1)]
-            else:
-                sources = [(terms_y.sum(1), terms_x.sum(1))]
+            masks = self.mask_factors(mode.wavelength)
+            places = list(product(range(light.block), repeat=2)) if light.self_luminous else [None]
             arriving = light.grid.pitch**2 / (mode.wavelength * bench.lens1.focal_length) * bench.slm.samples.pitch
             landed, passed = 0.0, 0.0
-            for rows, columns in sources:
-                landed = landed + intensity(self._psf(mode, masks, rows, columns)).sum((-2, -1))
+            for place in places:
+                landed = landed + intensity(self._psf(mode, masks, place)).sum((-2, -1))
+                rows, columns = self._block(mode, place)
                 passed = passed + intensity(masks * rows[:, None] * columns[None, :]).sum((-2, -1))
             total = total + mode.weight * landed * bench.image.pitch**2 / (passed * arriving**2)
         return total
@@ -115,7 +114,7 @@ class PSFRoute(Route):
             (height, width), filtered = self.bench.image.shape, torch.fft.ifft2(spectra * kernels)
             data = filtered[..., corner[0] : corner[0] + height, corner[1] : corner[1] + width]
             return Field(data, self.bench.image, mode.wavelength)
-        seen, *fields = _Filter.apply(spectra, kernels, corner, self.bench.image.shape)
+        seen, *fields = Filter.apply(spectra, kernels, corner, self.bench.image.shape)
 
         def field() -> Tensor:
             with torch.set_grad_enabled(seen.requires_grad):
@@ -133,15 +132,13 @@ class PSFRoute(Route):
     def intensity_point_spread_functions(self, mode: Mode | None = None, masks: Tensor | None = None) -> Tensor:
         """Intensity PSF of a logical pixel whose samples radiate by themselves, shape ``(masks, *window)``."""
         mode = Mode(self.bench.wavelength) if mode is None else mode
-        masks = self.mask_factors(mode.wavelength) if masks is None else masks
+        masks = self.masks(mode.wavelength) if masks is None else masks
         block = self.bench.illumination.block
         if block > 1 and self.stride % block == 0:
             return self._box_sum(intensity(self._psf_of_a_sample(mode, masks)), self.stride // block)
-        terms_y, terms_x = self.block_terms(mode)
         total: Tensor | float = 0.0
-        for rows in terms_y.unbind(1):
-            for columns in terms_x.unbind(1):
-                total = total + intensity(self._psf(mode, masks, rows, columns))
+        for place in product(range(block), repeat=2):
+            total = total + intensity(self._psf(mode, masks, place))
         return total
 
     def _box_sum(self, values: Tensor, step: int) -> Tensor:
@@ -154,17 +151,39 @@ class PSFRoute(Route):
     def _psf_of_a_sample(self, mode: Mode, masks: Tensor) -> Tensor:
         """PSF of one sample of the object over all differences of positions, ``(masks, *window + block - 1 steps)``."""
         extra = (self.bench.illumination.block - 1) * (self.stride // self.bench.illumination.block)
-        return -zoomed_fourier(masks, *self._window_matrices(mode, extra))
+        return self._transformed(mode, masks, None, extra)
 
-    def _psf(self, mode: Mode, masks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """PSFs of a source with these factors along y and x in the Fourier plane."""
-        matrix_y, matrix_x = self._window_matrices(mode)
-        if self.plain_autograd or any(t.requires_grad for t in (matrix_y, matrix_x, rows, columns)):
-            return -zoomed_fourier(masks, matrix_y * rows, matrix_x * columns)
-        between = None if masks.is_complex() else self._slm_factor(mode.wavelength)
-        stages = Stages(Matrices(rows[:, None], columns[:, None]), Matrices(-matrix_y, matrix_x), between)
-        _, field = through_masks(rows.new_ones(1, 1, 1, 1), masks, stages)
-        return field()[0]
+    def _psf(self, mode: Mode, masks: Tensor, place: tuple[int, int] | None = None) -> Tensor:
+        """PSFs of a logical pixel, or of its sample in row and column ``place``."""
+        return self._transformed(mode, masks, self._block(mode, place))
+
+    def _transformed(self, mode: Mode, masks: Tensor, light: tuple[Tensor, Tensor] | None, extra: int = 0) -> Tensor:
+        """From the masks to the window, in ``light`` of these factors along y and x."""
+        rows, columns = self._window_matrices(mode, extra)
+        if light is not None:
+            rows, columns = rows * light[0], columns * light[1]
+        if self.plain_autograd or rows.requires_grad or columns.requires_grad:
+            return -zoomed_fourier(self._factors(masks, mode.wavelength), rows, columns)
+        phases = not masks.is_complex()
+        narrow = (Narrow.of(m, b) for m, b in zip((-rows, columns), self._bases(mode, extra), strict=True))
+        between, bits = (self._slm_factor(mode.wavelength), self.bench.slm.rounding) if phases else (None, None)
+        return to_window(masks, *narrow, between, bits)
+
+    def _bases(self, mode: Mode, extra: int) -> tuple[Tensor | None, Tensor | None]:
+        """What compresses the transforms along y and x, whichever part of a logical pixel the light is from."""
+        bench = self.bench
+
+        def build() -> tuple[Tensor | None, ...]:
+            matrices, terms = self._window_matrices(mode, extra), self.block_terms(mode)
+            if extra:
+                return tuple(basis_of(matrix) for matrix in matrices)
+            # The samples at the ends: the others, and the waves of other modes, lie between.
+            return tuple(
+                basis_of(matrix * term[:, 0], matrix * term[:, -1])
+                for matrix, term in zip(matrices, terms, strict=True)
+            )
+
+        return self._constant(f"bases {extra}", mode.wavelength, build, bench.slm_position, bench.camera_position)
 
     def _takes_phases(self, wavelength: float) -> bool:
         return not self.plain_autograd
@@ -216,9 +235,10 @@ class PSFRoute(Route):
 
         return self._constant(f"block {mode.frequency}", mode.wavelength, build, bench.slm_position)
 
-    def _block(self, mode: Mode) -> tuple[Tensor, Tensor]:
-        """The square logical pixel in the Fourier plane, along y and x."""
-        return tuple(terms.sum(1) for terms in self.block_terms(mode))
+    def _block(self, mode: Mode, place: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """Light of a square logical pixel, or of one of its samples, in the Fourier plane: factors along y and x."""
+        terms = self.block_terms(mode)
+        return tuple(t.sum(1) if place is None else t[:, place[axis]] for axis, t in enumerate(terms))
 
     def slm_positions(self, axis: int) -> Tensor:
         """Laboratory positions of the SLM's samples along one axis [m]."""
@@ -263,76 +283,3 @@ def _refuse_displacements(bench: FourF) -> None:
             "slm_position and camera_position must have no rotation in the PSF route. Use the Fourier-lens or the "
             "angular-spectrum route."
         )
-
-
-class _Filter(torch.autograd.Function):
-    """``ifft2(spectra * kernels)`` and a window of it, one image and kernel at a time, with its adjoint.
-
-    Autograd on the batched expression would keep a padded field per image and mask; here only the two factors are
-    kept, and the window; what is padded stays in the cache.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        spectra: Tensor,
-        kernels: Tensor,
-        corner: tuple[int, int],
-        shape: tuple[int, int],
-    ) -> tuple[Tensor, ...]:
-        """``spectra (B, 1, h, w)``, ``kernels (K, h, w)`` -> intensity in a window, and the fields there by image.
-
-        The window has shape ``(B, K, *shape)`` and starts at ``corner``.
-        """
-        window = (..., slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
-        data = [spectra.new_empty(len(kernels), *shape) for _ in spectra]  # in pieces that the process keeps
-        seen = large_empty((len(data), *data[0].shape), spectra)
-        count = _kernels_at_a_time(kernels)
-        for spectrum, fields, squares in zip(spectra[:, 0], data, seen, strict=True):
-            parts = (part.split(count) for part in (kernels, fields, squares))
-            for some, field, square in zip(*parts, strict=True):
-                field.copy_(torch.fft.ifft2(spectrum * some)[window])
-                squares_into(field, square)
-        ctx.window = window
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(spectra, kernels, *data)
-        return seen, *data
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_seen: Tensor | None, *grad_data: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        """Adjoint: pad, transform forward, correlate."""
-        if grad_seen is None and all(grad is None for grad in grad_data):
-            return None, None, None, None
-        spectra, kernels, *data = ctx.saved_tensors
-        to_spectra, to_kernels = ctx.needs_input_grad[:2]
-        samples = kernels.shape[-2] * kernels.shape[-1]  # ifft2 carries 1/samples, and so does its adjoint
-        grad_spectra = torch.zeros_like(spectra) if to_spectra else None
-        grad_kernels = torch.zeros_like(kernels) if to_kernels else None
-        count = _kernels_at_a_time(kernels)
-        scratch = torch.zeros_like(kernels[:count])
-        for b, spectrum in enumerate(spectra[:, 0]):
-            conjugate = spectrum.conj_physical() / samples
-            for first in range(0, len(kernels), count):
-                some = slice(first, min(first + count, len(kernels)))
-                padded = scratch[: some.stop - first]
-                window = padded[ctx.window]
-                window.zero_()
-                if grad_seen is not None:
-                    weight = grad_seen[b, some].to(spectra.dtype)
-                    torch.mul(data[b][some], weight.add_(weight), out=window)
-                if grad_data[b] is not None:
-                    window.add_(grad_data[b][some])
-                back = torch.fft.fft2(padded)
-                if to_kernels:
-                    grad_kernels[some].addcmul_(back, conjugate)
-                if to_spectra:
-                    grad_spectra[b, 0].add_(torch.linalg.vecdot(kernels[some], back, dim=0), alpha=1 / samples)
-        return grad_spectra, grad_kernels, None, None
-
-
-def _kernels_at_a_time(kernels: Tensor) -> int:
-    """So many that what is padded stays in the cache: a few large ones, or many small ones, which saves calls."""
-    return max(1, _CACHED // (kernels.shape[-2] * kernels.shape[-1]))

@@ -14,6 +14,9 @@ from ..field import Field, Intensity, SeenField, intensity
 from ..fourf import FourF
 from ..grid import Grid
 from ..light import Mode
+from ..memory_needs import require_route
+from ..modulation import phase_modulation
+from ..quantization import quantize_phase
 from ..sampling import SamplingReport
 from .adjoint import Stages, through_masks
 from .conditions import plane_checks
@@ -62,11 +65,11 @@ class Route(nn.Module):
 
         Args:
             source: Field at the object plane.
-            masks: What :meth:`mask_factors` gives at its wavelength, where that is at hand.
+            masks: What :meth:`masks` gives at its wavelength, where that is at hand.
         """
 
     def mode_field(self, images: Tensor, mode: Mode, masks: Tensor) -> Field:
-        """Field at the image plane of one coherent mode of the light, through what :meth:`mask_factors` gives."""
+        """Field at the image plane of one coherent mode of the light, through what :meth:`masks` gives."""
         light = self.bench.illumination
         stages = self._stages(light.grid, mode.wavelength, phases=not masks.is_complex())
         if stages is None:
@@ -94,7 +97,8 @@ class Route(nn.Module):
         lit: Callable[[Tensor], Tensor] | None = None,
     ) -> Field:
         """Light at the image plane, through :func:`~optics4f.routes.adjoint.through_masks`."""
-        seen, field = through_masks(source, masks, stages, lit)
+        rounding = None if masks.is_complex() else self.bench.slm.rounding
+        seen, field = through_masks(source, masks, stages, lit, rounding)
         return SeenField(field, self.bench.image, wavelength, intensity=seen)
 
     def mask_factors(self, wavelength: float, frame: int = 0) -> Tensor:
@@ -117,16 +121,36 @@ class Route(nn.Module):
         parts = (bench.slm_position, bench.pupil)
         return self._constant("SLM", wavelength, lambda: slm_factor(bench, place, wavelength, like), *parts)
 
+    def masks(self, wavelength: float, frame: int = 0) -> Tensor:
+        """What the masks are, in the shortest form that this route computes with, ``(masks, height, width)``.
+
+        Args:
+            wavelength: Of the light [m].
+            frame: As for :meth:`mask_factors`.
+
+        Returns:
+            The wanted phases [rad], real, where rounding them (:attr:`SLM.rounding`) is all that the SLM does and
+            ``exp(i phase)`` of all masks needs no memory; else what :meth:`mask_factors` gives, complex.
+        """
+        phases = self._phases(wavelength)
+        return self.mask_factors(wavelength, frame) if phases is None else phases
+
     def _phases(self, wavelength: float) -> Tensor | None:
-        """Phase [rad] of every sample, where that is all the masks do: ``exp(i phase)`` then needs no memory."""
         bench, slm = self.bench, self.bench.slm
         fixed = not (trains(bench.slm_position) or trains(bench.pupil))
         of_the_light = wavelength == bench.wavelength and slm.values.dtype == self._dtype.to_real()
         alone = "phase" in slm.kinds and slm.samples_per_pixel == 1 and set(slm.active) <= {"quantization"}
         if not (fixed and of_the_light and alone and self._takes_phases(wavelength)):
             return None
-        phase, _ = slm._shown()
-        return phase
+        return slm.shown_phase() if slm.rounding is None else slm.values
+
+    def _factors(self, masks: Tensor, wavelength: float) -> Tensor:
+        """What :meth:`mask_factors` gives, of what :meth:`masks` gave."""
+        if masks.is_complex():
+            return masks
+        bits, factor = self.bench.slm.rounding, self._slm_factor(wavelength)
+        masks = phase_modulation(masks if bits is None else quantize_phase(masks, bits))
+        return masks if factor is None else masks * factor
 
     def _takes_phases(self, wavelength: float) -> bool:
         """Whether :meth:`mode_field` does with phases what it does with factors."""
@@ -134,12 +158,11 @@ class Route(nn.Module):
 
     def forward(self, images: Tensor) -> Field | Intensity:
         self.bench.check_images(images)
+        require_route(self, images)
         light, frames = self.bench.illumination, self.bench.slm.frames
         modes = light.modes()
         if light.coherent and frames == 1:
-            phases = self._phases(modes[0].wavelength)
-            masks = self.mask_factors(modes[0].wavelength) if phases is None else phases
-            return self.mode_field(images, modes[0], masks)
+            return self.mode_field(images, modes[0], self.masks(modes[0].wavelength))
         one_mode = self.self_luminous_intensity if light.self_luminous else self._mode_intensity
         total: Tensor | float = 0.0
         for frame in range(frames):

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bundle import read_arrays, read_bundle
 from ..calibration import Measured, read_measured
-from ..config import bench_from, read_toml
-from ..files import written_whole
+from ..config import BenchSpecification, bench_from, read_toml, require_same_bench
+from ..files import refuse_overwriting, written_whole
 from ..plotting import plot_residuals, png
 from ..sampling import SamplingError
 from .fitting import TwinFit, fit
@@ -50,6 +51,7 @@ def run_fit(
     free: Sequence[str] = USUAL,
     held_out: int = 0,
     confidence: float = 0.95,
+    joint: bool = True,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> FitRun:
@@ -64,12 +66,16 @@ def run_fit(
         free: Names of what may change (:data:`~optics4f.twin.parameters.GROUPS`).
         held_out: Last images that are kept out of the fit, to judge it by.
         confidence: Of the intervals.
+        joint: Whether that is of all together; else of each.
         bootstrap: Resamplings for the intervals; 0 takes the Hessian.
         seed: Of the resamplings.
 
     Raises:
         ValueError: A defect of a file; what :func:`fit` refuses.
     """
+    files = _files(Path(out))
+    for file in files:
+        refuse_overwriting(file, *(Path(source) for source in (config, measured, masks) if source is not None))
     content, text = read_toml(config)
     specification = bench_from(content, source=str(config), text=text)
     taken = read_measured(measured)
@@ -77,7 +83,7 @@ def run_fit(
     taken.check(wavelength=specification.wavelength, frame_shape=specification.camera.shape, masks=slm.masks)
     if taken.images is None:
         raise ValueError(f"{measured} must have /images, what the object showed for each frame, to be fitted.")
-    levels = shown_levels(measured, masks, (slm.masks, *slm.shape))
+    levels = shown_levels(taken, measured, masks, specification)
     used = len(taken.frames) - held_out
     if held_out < 0 or used < 1:
         raise ValueError(f"held_out must leave at least one of {len(taken.frames)} images, got {held_out}.")
@@ -86,6 +92,7 @@ def run_fit(
         model,
         taken.frames[:used],
         confidence=confidence,
+        joint=joint,
         bootstrap=bootstrap,
         generator=np.random.default_rng(seed) if bootstrap else None,
     )
@@ -98,30 +105,65 @@ def run_fit(
         "correlation_of_frames": _judged(model, found, taken, used),
         "sampling": _sampling(twin, str(out)),
     }
-    _write(Path(out), twin, record, model, found)
+    _write(files, twin, record, model, found)
     return FitRun(found, model, record)
 
 
-def shown_levels(measured: str | Path, masks: str | Path | None, shape: tuple[int, int, int]) -> Tensor:
+def shown_levels(
+    taken: Measured, measured: str | Path, masks: str | Path | None, specification: BenchSpecification
+) -> Tensor:
     """Levels that the SLM showed, from a bundle, or else from ``/levels`` of the measurements.
 
     Args:
-        measured: HDF5 file of the frames.
+        taken: The measured frames.
+        measured: Their HDF5 file.
         masks: Bundle; ``None`` where the measurements hold the levels.
-        shape: ``(masks, height, width)`` of the bench.
+        specification: The bench that showed them.
+
+    Returns:
+        Levels, integer, shape ``(masks, height, width)``.
+
+    Raises:
+        ValueError: A bundle for another SLM or wavelength, or not the one that the frames name; levels of another
+            shape, beyond the device's bit depth, or that are no whole numbers.
     """
+    slm = specification.slm
     if masks is not None:
-        levels, source = read_bundle(masks).levels, str(masks)
+        bundle = read_bundle(masks)
+        hint = "Where the bench is known better by now, write the levels into the measurements, as /levels."
+        require_same_bench(specification, bundle.specification, f"{masks}", hint=hint)
+        stated, wanted = taken.attributes.get("bundle_uuid"), bundle.attributes.get("uuid")
+        if stated is not None and stated != wanted:
+            raise ValueError(f"{masks} must be the bundle that was shown, {stated} in {measured}, got {wanted}.")
+        levels, source = bundle.levels, str(masks)
     else:
         found, _ = read_arrays(measured, [], ["levels"])
         if "levels" not in found:
             raise ValueError(
                 f"{measured} must have /levels, the masks that were shown. Or name their bundle (--masks)."
             )
-        levels, source = torch.from_numpy(found["levels"].astype(np.int64)), f"{measured}: levels"
+        levels, source = _whole_levels(found["levels"], f"{measured}: levels"), f"{measured}: levels"
+    shape = (slm.masks, *slm.shape)
     if tuple(levels.shape) != shape:
         raise ValueError(f"{source} must be (masks, height, width) = {shape}, got {tuple(levels.shape)}.")
     return levels
+
+
+def _whole_levels(levels: NDArray, source: str) -> Tensor:
+    """Levels as integers; phases in radians, booleans and NaN are none."""
+    if levels.dtype.kind not in "iuf":
+        raise ValueError(f"{source} must be gray levels, whole numbers, got values of type {levels.dtype}.")
+    if not np.isfinite(levels).all() or (levels != np.rint(levels)).any() or (levels < 0).any():
+        raise ValueError(
+            f"{source} must be gray levels, whole numbers from 0 on, got {_first_other(levels)}. Phases in radians are "
+            "no levels: write what was sent to the device."
+        )
+    return torch.from_numpy(levels.astype(np.int64))
+
+
+def _first_other(levels: NDArray) -> float:
+    with np.errstate(invalid="ignore"):
+        return float(levels[~((levels == np.rint(levels)) & (levels >= 0) & np.isfinite(levels))].flat[0])
 
 
 def twin_content(content: Mapping, model: TwinModel, values: Mapping[str, float]) -> dict:
@@ -217,10 +259,12 @@ def _record(found: TwinFit) -> dict:
                 "value": e.value,
                 "deviation": e.deviation,
                 "interval": [e.low, e.high],
+                "interval_alone": list(e.alone),
             }
             for e in found.estimates
         ],
         "confidence": found.confidence,
+        "joint": found.joint,
         "reduced_chi2": found.reduced_chi2,
         "pixels": found.pixels,
         "passes": found.passes,
@@ -253,15 +297,22 @@ def _sampling(twin: dict, source: str) -> str:
     return "ok"
 
 
-def _write(out: Path, twin: dict, record: dict, model: TwinModel, found: TwinFit) -> None:
+def _files(out: Path) -> tuple[Path, Path, Path]:
+    """The configuration of the twin, the maps and the values beside it."""
+    if out.suffix in (".png", ".json"):
+        raise ValueError(f"out must be the TOML file of the twin, got {out}: maps and values get that name beside it.")
+    return out, out.with_suffix(".png"), out.with_suffix(".json")
+
+
+def _write(files: tuple[Path, Path, Path], twin: dict, record: dict, model: TwinModel, found: TwinFit) -> None:
     images, masks = found.residuals.shape[:2]
     names = [f"image {i}, mask {k}" for i in range(images) for k in range(masks)]
     picture = png(plot_residuals(found.residuals.flatten(0, 1), model.bench.camera.grid, names=names))
     head = "# Twin: numbers fitted to measured frames; values and intervals in the JSON file of the same name.\n"
     for path, data in (
-        (out.with_suffix(".png"), picture),
-        (out.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode()),
-        (out, (head + toml_text(twin)).encode()),
+        (files[1], picture),
+        (files[2], (json.dumps(record, indent=2) + "\n").encode()),
+        (files[0], (head + toml_text(twin)).encode()),
     ):
         with written_whole(path) as part:
             part.write_bytes(data)

@@ -38,8 +38,9 @@ class Estimate:
         start: What the configuration says.
         value: What the frames say.
         deviation: Standard deviation of ``value``.
-        low: Lower end of the interval.
+        low: Lower end of the stated interval.
         high: Upper end.
+        alone: Ends of the interval for this number alone; as ``low`` and ``high`` where those are not joint.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Estimate:
     deviation: float
     low: float
     high: float
+    alone: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class TwinFit:
     Attributes:
         estimates: The parameters, each with its interval.
         confidence: Of the intervals.
+        joint: Whether that is the chance that all intervals hold the truth together, or that each does.
         correlation: Correlation matrix of the estimates, in their order.
         reduced_chi2: Chi squared over the degrees of freedom: 1 where nothing but noise is left.
         pixels: Pixels that were used, those near darkness or saturation left out.
@@ -68,6 +71,7 @@ class TwinFit:
 
     estimates: tuple[Estimate, ...]
     confidence: float
+    joint: bool
     correlation: NDArray
     reduced_chi2: float
     pixels: int
@@ -90,6 +94,7 @@ def fit(
     *,
     start: Mapping[str, float] | None = None,
     confidence: float = 0.95,
+    joint: bool = True,
     bootstrap: int = 0,
     generator: np.random.Generator | None = None,
 ) -> TwinFit:
@@ -103,6 +108,8 @@ def fit(
         measured: Frames [DN], shape ``(N, masks, h, w)``.
         start: Where the search starts; that of the configuration without.
         confidence: Of the intervals.
+        joint: Whether all intervals together hold the truth with this confidence (:func:`pointwise`), as who reads a
+            table of eleven numbers takes it; else each by itself, narrower.
         bootstrap: Resamplings of whole frames from which intervals are taken instead of from the Hessian: for residuals
             that are alike within a frame, as those of a model that lacks something are. 0 takes the Hessian.
         generator: Of the resamplings; needed with ``bootstrap``.
@@ -139,14 +146,22 @@ def fit(
         covariance = _bootstrapped(jacobian, residuals, bootstrap, generator)
     root = np.sqrt(np.diag(covariance))
     deviations = steps * root
-    # Quantile of Student's t: frames are what a bootstrap draws, pixels what the Hessian counts.
-    reach = float(stdtrit(measured.shape[0] * measured.shape[1] - 1 if bootstrap else freedom, 0.5 + confidence / 2))
+    # Student's t: frames are what a bootstrap draws, pixels what the Hessian counts.
+    drawn = measured.shape[0] * measured.shape[1] - 1 if bootstrap else freedom
+    single = quantile(confidence, drawn)
+    stated = quantile(pointwise(confidence, len(model.parameters)), drawn) if joint else single
+
+    def around(value: float, deviation: float) -> tuple[float, float, tuple[float, float]]:
+        alone = (value - single * deviation, value + single * deviation)
+        return value - stated * deviation, value + stated * deviation, alone
+
     return TwinFit(
         tuple(
-            Estimate(p.name, p.unit, p.start, values[p.name], d, values[p.name] - reach * d, values[p.name] + reach * d)
+            Estimate(p.name, p.unit, p.start, values[p.name], d, *around(values[p.name], d))
             for p, d in zip(model.parameters, deviations.tolist(), strict=True)
         ),
         confidence,
+        joint,
         covariance / np.outer(root, root),
         float(reduced),
         used,
@@ -154,6 +169,20 @@ def fit(
         predicted,
         residuals,
     )
+
+
+def pointwise(confidence: float, count: int) -> float:
+    """Confidence of each of ``count`` intervals that hold together with ``confidence``, whatever their correlation.
+
+    Sidak's inequality for normal estimates: Z. Sidak, "Rectangular confidence regions for the means of multivariate
+    normal distributions", J. Am. Stat. Assoc. 62, 626 (1967).
+    """
+    return confidence ** (1 / count)
+
+
+def quantile(confidence: float, freedom: float = math.inf) -> float:
+    """Half-width of an interval in standard deviations: Student's t, two-sided; the normal one by default."""
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def _bootstrapped(jacobian: NDArray, residuals: Tensor, count: int, generator: np.random.Generator) -> NDArray:

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 from torch import Tensor
 
+from ..vendors.orientation import SYMMETRIES
+
+_SHARE = 0.1  # of a pixel: what noise shifts frames by is no reason to leave out their edges
+_BEYOND = 1.5  # pixels that the fine search may go beyond the coarse one
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -20,16 +25,18 @@ class Registration:
         shift: By which the predicted picture has to move ``(y, x)`` [pixels]; positive is down and to the right.
         gain: Measured over predicted brightness.
         offset: Measured less predicted black level [DN].
+        at_limit: Whether the search ended where it had to: the frames may lie further apart, or show something else.
     """
 
     shift: tuple[float, float]
     gain: float
     offset: float
+    at_limit: bool = False
 
     @property
     def margin(self) -> int:
-        """Pixels at each edge of which the prediction says nothing once it has moved."""
-        return math.ceil(max(abs(s) for s in self.shift) - 1e-6)
+        """Pixels at each edge of which the prediction says nothing once it has moved; a tenth of one still counts."""
+        return math.ceil(max(abs(s) for s in self.shift) - _SHARE)
 
     def applied(self, predicted: Tensor) -> Tensor:
         """The predicted frames as they were measured, shape ``(..., height, width)``; the margins are extrapolated."""
@@ -74,10 +81,41 @@ def register(measured: Tensor, predicted: Tensor, *, reach: int | None = None) -
         return _line(seen, _moved(wanted, tuple(shift)), reach)[2]
 
     found = optimize.least_squares(
-        left, start, bounds=([v - 1.5 for v in start], [v + 1.5 for v in start]), diff_step=1e-3, x_scale=1.0
+        left,
+        start,
+        bounds=([v - _BEYOND for v in start], [v + _BEYOND for v in start]),
+        diff_step=1e-3,
+        x_scale=1.0,
     ).x
     gain, offset, _ = _line(seen, _moved(wanted, tuple(found)), reach)
-    return Registration((float(found[0]), float(found[1])), gain, offset)
+    far = any(
+        abs(whole) == max(reach, 1) or abs(s - whole) > 0.99 * _BEYOND for whole, s in zip(start, found, strict=True)
+    )
+    return Registration((float(found[0]), float(found[1])), gain, offset, far)
+
+
+def likeness_by_orientation(measured: Tensor, predicted: Tensor) -> dict[str, float]:
+    """Mean correlation of measured frames with predicted ones that are flipped, turned or negated, shifted at best.
+
+    Whole pixels are enough to tell them apart.
+
+    Args:
+        measured: Shape ``(N, height, width)``.
+        predicted: The same.
+
+    Returns:
+        Name of :data:`~optics4f.vendors.orientation.SYMMETRIES` or ``"negated"`` -> correlation; those that change the
+        shape are left out.
+    """
+    changes = {**SYMMETRIES, "negated": np.negative}
+    reach, found = min(measured.shape[-2:]) // 4, {}
+    for name, change in changes.items():
+        candidate = torch.from_numpy(np.ascontiguousarray(change(predicted.numpy())))
+        if candidate.shape != measured.shape:
+            continue
+        whole = Registration(_coarse(measured, candidate, reach), 1.0, 0.0)
+        found[name] = correlation(whole.inside(measured), whole.inside(whole.applied(candidate))).nanmean().item()
+    return found
 
 
 def correlation(measured: Tensor, predicted: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..files import written_whole
+from ..images import opened_image
+from .images import refuse_lossy
 from .panel import Mask, Panel, as_array, check_shape
 
 PlaneOrder = Literal["RGB", "RBG", "GRB", "GBR", "BRG", "BGR"]
@@ -99,13 +101,9 @@ def read_planes(path: str | Path, panel: Panel, count: int, *, plane_order: Plan
     channels = _channels(plane_order)
     if not 1 <= count <= 24:
         raise ValueError(f"count must be 1 ... 24 for one 24-bit image, got {count}.")
-    try:
-        with Image.open(path) as image:
-            mode, planes = image.mode, np.asarray(image)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+    with opened_image(path) as image:
+        refuse_lossy(path, image)
+        mode, planes = image.mode, np.asarray(image)
     if mode != "RGB":
         raise ValueError(f"{path} must be a 24-bit image, got Pillow's mode {mode}.")
     check_shape(planes.shape[:2], panel.shape, str(path), panel.name)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..files import written_whole
+from ..images import opened_image
 from .panel import Mask, Panel
 
 _FORMATS = {".png": "PNG", ".bmp": "BMP"}
@@ -64,19 +65,24 @@ def read_gray(path: str | Path, panel: Panel) -> NDArray:
 
 
 def gray_image(path: str | Path) -> NDArray:
-    """Pixels of a gray image file, uint8 or uint16; colour is taken only where its channels are the same."""
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+    """Pixels of a PNG or BMP file, uint8 or uint16; colour is taken only where its channels are the same."""
+    with opened_image(path) as image:
+        refuse_lossy(path, image)
+        mode, pixels = image.mode, np.asarray(image)
     if mode == "RGB" and (pixels == pixels[..., :1]).all():
         return pixels[..., 0].copy()
     if mode not in ("L", "I;16", "I;16B"):
         raise ValueError(f"{path} must be an image of 8 or 16 bits of gray, got Pillow's mode {mode}. Save it as gray.")
     return pixels.astype(np.uint8 if mode == "L" else np.uint16)
+
+
+def refuse_lossy(path: str | Path, image: Image.Image) -> None:
+    """Refuse a file that may hold other levels than were saved in it, whatever its name ends with."""
+    if image.format not in _FORMATS.values():
+        raise ValueError(
+            f"{path} must be a {' or '.join(_FORMATS.values())} file, got {image.format}, which may hold other levels "
+            "than were saved. Export it again."
+        )
 
 
 def _format(path: str | Path) -> str:

@@ -8,16 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 from .panel import Mask, as_array
 
 # What may happen to an image between a file and a camera: the eight symmetries of a rectangle and of its transpose.
-_SYMMETRIES = {
+SYMMETRIES = {
     "as written": lambda image: image,
-    "flipped left-right": lambda image: image[:, ::-1],
-    "flipped up-down": lambda image: image[::-1],
-    "turned by 180 degrees": lambda image: image[::-1, ::-1],
-    "transposed": lambda image: image.T,
-    "turned by 90 degrees": lambda image: np.rot90(image),
-    "turned by -90 degrees": lambda image: np.rot90(image, -1),
-    "transposed and turned by 180 degrees": lambda image: image[::-1, ::-1].T,
+    "flipped left-right": lambda image: image[..., ::-1],
+    "flipped up-down": lambda image: image[..., ::-1, :],
+    "turned by 180 degrees": lambda image: image[..., ::-1, ::-1],
+    "transposed": lambda image: image.swapaxes(-1, -2),
+    "turned by 90 degrees": lambda image: np.rot90(image, 1, (-2, -1)),
+    "turned by -90 degrees": lambda image: np.rot90(image, -1, (-2, -1)),
+    "transposed and turned by 180 degrees": lambda image: image[..., ::-1, ::-1].swapaxes(-1, -2),
 }
+"""Their names, and what they do to arrays ``(..., height, width)``."""
 
 
 def orientation_pattern(shape: tuple[int, int]) -> NDArray:
@@ -80,7 +81,7 @@ def orientation_of(seen: ArrayLike, written: ArrayLike) -> str:
         raise ValueError(f"seen must be {written.shape} or its transpose, got {seen.shape}. Cut and scale it.")
     centred = seen - seen.mean()
     scores = {}
-    for name, change in _SYMMETRIES.items():
+    for name, change in SYMMETRIES.items():
         expected = change(written)
         if expected.shape == seen.shape:
             expected = expected - expected.mean()

@@ -78,7 +78,7 @@ def read_lut_codes(path: str | Path, *, bit_depth: int = 8, drive_bits: int = 12
     rows = [line.split() for line in _lines(path) if line.strip()]
     try:
         table = np.array([[_whole(text) for text in row] for row in rows], dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} must have rows of two whole numbers, index and code: {error}.") from error
     if table.ndim != 2 or table.shape[1] != 2:
         raise ValueError(f"{path} must have rows of two whole numbers, index and code.")

@@ -14,6 +14,15 @@ def frames(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def fit(readout: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
+    optimizer = torch.optim.Adam(readout.parameters(), lr=0.02)
+    for _ in range(steps):
+        loss = cross_entropy(readout(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 def test_a_linear_readout_sees_sums_over_regions_only():
     readout = PooledLinear(2, 3, pool=2).eval()
     smooth = frames(4, 2, 2, 2).repeat_interleave(3, dim=-2).repeat_interleave(5, dim=-1)
@@ -64,12 +73,7 @@ def test_each_readout_learns_which_map_is_bright(build):
         images[labels == label, label] += 0.5
     with initialised_with(0):
         readout = build()
-    optimizer = torch.optim.Adam(readout.parameters(), lr=0.02)
-    for _ in range(60):
-        loss = cross_entropy(readout(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    fit(readout, images, labels, steps=60)
     assert (readout.eval()(images).argmax(-1) == labels).all()
 
 
@@ -109,10 +113,5 @@ def test_the_decoder_learns_a_map():
     labels = (images[:, 0] > images[:, 1]).long()
     with initialised_with(0):
         decoder = SegmentationDecoder(2, 2, width=8)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=0.02)
-    for _ in range(80):
-        loss = cross_entropy(decoder(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    fit(decoder, images, labels, steps=80)
     assert (decoder(images).argmax(1) == labels).float().mean() > 0.95

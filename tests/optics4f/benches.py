@@ -8,6 +8,19 @@ from optics4f.fourf import FourF
 from optics4f.grid import Grid
 
 WAVELENGTH = 532e-9
+# For small_bench: so coarse that a window of 12 x 10 samples holds it, and gradcheck takes a second.
+TINY = {
+    "object_shape": (2, 3),
+    "object_pitch": 100e-6,
+    "pixels_per_logical": 1,
+    "slm_shape": (4, 3),
+    "slm_pitch": 100e-6,
+    "f1": 0.2,
+    "f2": 0.3,
+    "camera_shape": (3, 2),
+    "camera_pitch": 150e-6,
+    "samples_per_camera_pixel": 1,
+}
 
 
 def small_bench(

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from optics4f.bundle import Bundle, write_bundle
 from optics4f.cli import app
-from tests.optics4f.test_bundle import made
+from tests.optics4f.test_bundle import CONFIG, made
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,20 @@ def test_inspect_says_what_the_bundle_states(files):
     assert "532 nm" in printed and "used area" in printed
     assert np.asarray(Image.open(files / "a.png")).ndim == 2
     assert json.loads(run("inspect", files / "a.h5", "--json").output)["wavelength"] == "532 nm"
+
+
+def test_what_is_read_is_not_written_over(files, tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes((files / "a.h5").read_bytes())
+    config, image = tmp_path / "bench.toml", tmp_path / "image.png"
+    config.write_text(CONFIG)
+    Image.fromarray(np.eye(6, 5, dtype=np.uint8) * 255).save(image)
+    simulate = ("simulate", config, "--image", image, "--masks", path, "--out")
+    for arguments in (("inspect", path, "--picture", path), *((*simulate, out) for out in (config, image, path))):
+        before = arguments[-1].read_bytes()
+        assert "must be another file than the input" in run(*arguments, code=2).output.replace("\n", " ")
+        assert arguments[-1].read_bytes() == before
+    run(*simulate, tmp_path / "frames.png")
 
 
 def test_diff_ends_with_1_where_they_differ(files):

@@ -79,6 +79,51 @@ def test_missing_gray_values_are_interpolated_where_that_is_asked_for(tmp_path):
         read_lut(tmp_path / "lut.csv", panel())
 
 
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_a_wrapped_phase_is_not_interpolated(direction, tmp_path):
+    gray = np.array([0, 60, 120, 160, 200, 255])
+    unwrapped = direction * gray * (2.4 * math.pi / 255)
+    unwrapped[2] -= direction * 1.5  # a curve may go back a little, but not by half a turn
+    csv(tmp_path / "lut.csv", "gray,phase_rad", gray, unwrapped)
+    found = read_lut(tmp_path / "lut.csv", panel(gray_slope=1), interpolated=True).phase.numpy()
+    np.testing.assert_allclose(found[gray], unwrapped, atol=1e-6)
+    csv(tmp_path / "lut.csv", "gray,phase_rad", gray, np.mod(unwrapped, 2 * math.pi))
+    with pytest.raises(ValueError, match=r"must be unwrapped to be interpolated, got a jump of .* between \d+ and \d+"):
+        read_lut(tmp_path / "lut.csv", panel(), interpolated=True)
+    every = np.arange(256)
+    csv(tmp_path / "every.csv", "gray,phase_rad", every, np.mod(direction * every * 0.03, 2 * math.pi))
+    read_lut(tmp_path / "every.csv", panel(), interpolated=False)  # nothing is interpolated
+    write_lut(tmp_path / "slm.lut", every)
+    csv(tmp_path / "curve.csv", "code,phase_rad", gray, np.mod(unwrapped, 2 * math.pi))
+    with pytest.raises(ValueError, match=r"curve\.csv: the phase must be unwrapped"):
+        read_driven_lut(tmp_path / "slm.lut", tmp_path / "curve.csv", panel())
+
+
+@pytest.mark.parametrize(
+    ("unit", "span", "message"),
+    [
+        ("phase_rad", 19.9 * math.pi, None),
+        ("phase_rad", 20.1 * math.pi, r"phase_rad must span at most 10 turns, got 10\.05. Are they degrees\?"),
+        ("phase_rad", 360.0, "Are they degrees"),
+        ("phase_turns", 9.95, None),
+        ("phase_turns", 360.0, "Are they radians or degrees"),
+    ],
+)
+def test_degrees_are_not_taken_for_radians(unit, span, message, tmp_path):
+    gray = np.arange(256)
+    csv(tmp_path / "lut.csv", f"gray,{unit}", gray, 400 + gray * (span / 255))  # a common phase is of no account
+    csv(tmp_path / "curve.csv", f"code,{unit}", gray, gray * (span / 255))
+    write_lut(tmp_path / "slm.lut", gray)
+    if message is None:
+        read_lut(tmp_path / "lut.csv", panel())
+        read_driven_lut(tmp_path / "slm.lut", tmp_path / "curve.csv", panel())
+        return
+    with pytest.raises(ValueError, match=message):
+        read_lut(tmp_path / "lut.csv", panel())
+    with pytest.raises(ValueError, match=message):
+        read_driven_lut(tmp_path / "slm.lut", tmp_path / "curve.csv", panel())
+
+
 def test_drive_codes_get_their_phase_from_a_measured_curve(tmp_path):
     codes = np.rint(np.linspace(300, 3900, 256))
     write_lut(tmp_path / "slm.lut", codes)
@@ -171,6 +216,27 @@ def test_santecs_table_and_slmsuites_image_say_the_same_flatness(tmp_path):
         read_flatness_slmsuite(file, panel())
 
 
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"wav_um": 0.633}, "wavelength must be 532 nm .* got masks for 633 nm"),
+        ({"pitch_um": [8.0, 9.0]}, "pitch must be 8 um .* got masks for 9 um"),
+        ({"wav_um": math.nan}, "wavelength must be 532 nm"),
+        ({"wav_um": 0.5329, "pitch_um": [8.007, 7.993]}, None),
+        ({"wav_um": 0.5331}, "wavelength must be"),
+        ({}, None),
+    ],
+)
+def test_what_slmsuite_states_of_its_panel_is_checked_one_by_one(stated, message, tmp_path):
+    arrays = {f"__meta__/{name}": np.asarray(value) for name, value in stated.items()}
+    write_arrays(tmp_path / "slm.h5", {"__meta__/source/phase": smooth_error(), **arrays})
+    if message is None:
+        assert matches(read_flatness_slmsuite(tmp_path / "slm.h5", panel()).error, -smooth_error(), 1e-9)
+        return
+    with pytest.raises(ValueError, match=message):
+        read_flatness_slmsuite(tmp_path / "slm.h5", panel())
+
+
 def test_noll_terms_of_a_map_make_the_map_again():
     grid = Grid(SHAPE, 8e-6)
     terms = {2: 0.5, 4: 2.0, 7: -1.0}
@@ -218,6 +284,16 @@ def test_frames_survive_the_file(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             again.check(**{"wavelength": 532e-9, "frame_shape": (5, 7), "masks": 2, **options})
+
+
+@pytest.mark.parametrize("stated", ["532 nm", [532e-9], True, math.nan, 0.0, 533.01e-9, 530.99e-9])
+def test_a_wavelength_that_is_another_or_no_number_is_refused_by_name(stated, tmp_path):
+    write_measured(tmp_path / "m.h5", measured(), wavelength_m=stated)
+    with pytest.raises(ValueError, match=r"wavelength(_m of the frames)? must be") as error:
+        read_measured(tmp_path / "m.h5").check(wavelength=532e-9, frame_shape=(5, 7), masks=2)
+    assert "\n" not in str(error.value)
+    for near in (532.99e-9, 531.01e-9):
+        measured(attributes={"wavelength_m": near}).check(wavelength=532e-9, frame_shape=(5, 7), masks=2)
 
 
 def test_frames_as_a_camera_stores_them_are_read(tmp_path):

@@ -63,6 +63,62 @@ def test_frames_of_the_bundle_itself_are_alike_but_for_noise(folder):
     assert alike.mean("ssim") is None or alike.mean("ssim") > 0.99
 
 
+def test_before_and_after_are_judged_by_the_same_pixels(folder, found):
+    bundle = read_bundle(folder / "masks.h5")
+    alike = compare(bundle, Measured(bundle.frames.double()))
+    # Noise moves the registration by hundredths of a pixel: no edge is left out, and least squares does not make it
+    # worse but by what splines do to coarse pixels.
+    assert alike.registration.margin == 0
+    assert alike.mean("correlation") > alike.mean("correlation_before") - 1e-3
+    seen, expected = (found.registration.inside(v)[2, 1].numpy() for v in (found.measured, found.predicted))
+    assert found.rows[7]["correlation_before"] == pytest.approx(np.corrcoef(seen.ravel(), expected.ravel())[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("happened", "change"),
+    [
+        ("turned by 180 degrees", lambda frames: frames.flip(-1, -2)),
+        ("flipped left-right", lambda frames: frames.flip(-1)),
+        ("flipped up-down", lambda frames: frames.flip(-2)),
+        ("negated", lambda frames: frames.max() - frames),
+    ],
+)
+def test_frames_that_arrived_otherwise_are_said_to(folder, happened, change):
+    bundle = read_bundle(folder / "masks.h5")
+    warnings = compare(bundle, Measured(change(bundle.frames.double()))).warnings
+    assert any(f"look like the predicted ones {happened}: correlation 0.9" in text for text in warnings), warnings
+
+
+def test_good_frames_give_no_warning_and_frames_of_something_else_do(folder, found):
+    assert found.warnings == ()
+    bundle = read_bundle(folder / "masks.h5")
+    assert compare(bundle, Measured(bundle.frames.double())).warnings == ()
+    far = torch.zeros_like(bundle.frames).double()
+    far[..., 6:, :] = bundle.frames[..., :-6, :]  # 6 of 14 rows down, of which a quarter is looked for
+    warnings = compare(bundle, Measured(far)).warnings
+    assert any("is the largest that is looked for" in text for text in warnings)
+
+
+def test_the_command_warns_on_stderr_and_on_the_page(folder):
+    frames = read_bundle(folder / "masks.h5").frames.numpy()
+    write_arrays(folder / "turned.h5", {"frames": frames[..., ::-1, ::-1]})
+    arguments = ["compare", *(str(folder / name) for name in ("masks.h5", "turned.h5")), "--out"]
+    result = CliRunner().invoke(app, [*arguments, str(folder / "turned.html"), "--json"])
+    assert result.exit_code == 0
+    assert "warning: " in result.stderr and "turned by 180 degrees" in result.stderr
+    assert "turned by 180 degrees" in " ".join(json.loads(result.stdout)["warnings"])
+    assert "turned by 180 degrees" in (folder / "turned.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["masks.h5", "measured.h5"])
+def test_the_page_does_not_take_the_place_of_what_is_compared(folder, name):
+    before = (folder / name).read_bytes()
+    arguments = ["compare", str(folder / "masks.h5"), str(folder / "measured.h5"), "--out", str(folder / name)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "must be another file than the input" in result.output
+    assert (folder / name).read_bytes() == before
+
+
 def test_figures_of_merit_are_those_of_the_frames(found):
     row, inside = found.rows[4], found.registration.inside  # image 1, mask 1
     assert (row["image"], row["mask"]) == (1, 1)

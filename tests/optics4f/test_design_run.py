@@ -139,6 +139,18 @@ def test_a_design_that_makes_no_sense_ends_in_one_line_and_leaves_nothing(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["masks.png", "frames.png"])
+def test_the_picture_that_is_wanted_is_not_overwritten(tmp_path, name):
+    picture = tmp_path / name
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(picture)
+    before = picture.read_bytes()
+    old = 'kind = "spots"\ncount = [5, 8]\nspacing = [12, 8]'
+    config = edited(tmp_path, "spots", (old, f'kind = "image"\nfile = "{picture}"\nsize = [8, 8]'))
+    with pytest.raises(ValueError, match="output must be another file than the input"):
+        run_design(config, tmp_path)
+    assert picture.read_bytes() == before and not (tmp_path / "masks.h5").exists()
+
+
 def test_a_file_that_is_missing_leaves_nothing(tmp_path):
     target = 'kind = "image"\nfile = "nothing.png"\nsize = [30, 40]'
     changes = (

@@ -28,19 +28,9 @@ from optics4f.quantization import nearest_levels, neighbours
 from optics4f.routes import FourierLensRoute
 from optics4f.zernike import zernike
 from tests.optics4f.benches import random_images, relative, small_bench, smooth_masks
+from tests.optics4f.panels import TURN, everything, phases, showing
 
-TURN = 2 * math.pi
 GRID = Grid((6, 8), 8e-6)
-
-
-def phases(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 12 * torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 4
-
-
-def showing(values: torch.Tensor, *effects, **options) -> SLM:
-    slm = SLM(Grid(tuple(values.shape[-2:]), 8e-6), None, effects, masks=len(values), dtype=torch.float64, **options)
-    slm.set_values(values)
-    return slm
 
 
 def blaze(period: int, pixels: int, *effects, rows: int = 1, **options) -> SLM:
@@ -397,20 +387,6 @@ def test_another_wavelength_sees_the_same_path(ratio):
 
 
 # --- all together ---
-
-
-def everything(**options) -> tuple:
-    table = TURN / 16 * torch.arange(16, dtype=torch.float64) ** 1.05 / 16**0.05
-    return (
-        Quantization(4, **options),
-        LUT(table, torch.linspace(1, 0.9, 16)),
-        NonUniformity({2: 0.02}),
-        Flicker(0.1),
-        Crosstalk(),
-        Flatness({4: 0.3, 6: -0.2}),
-        AmplitudeCoupling(0.1),
-        FillFactor(0.9),
-    )
 
 
 def test_switching_by_name_and_what_the_representation_says():

@@ -23,19 +23,9 @@ from optics4f.elements import SLM, AmplitudeSLM
 from optics4f.grid import Grid
 from optics4f.routes import FourierLensRoute
 from tests.optics4f.benches import small_bench, smooth_masks
+from tests.optics4f.panels import TURN, phases, showing
 
-TURN = 2 * math.pi
 GRID = Grid((6, 8), 8e-6)
-
-
-def phases(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 12 * torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 4
-
-
-def showing(values: torch.Tensor, *effects, kind: type = SLM, **options):
-    slm = kind(Grid(tuple(values.shape[-2:]), 8e-6), None, effects, masks=len(values), dtype=torch.float64, **options)
-    slm.set_values(values)
-    return slm
 
 
 # --- one draw a forward ---

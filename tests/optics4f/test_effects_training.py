@@ -1,26 +1,18 @@
 """A mask trained with the defects of its device against one trained without, both judged on the device."""
 
-import math
-
 import pytest
 import torch
 
 from optics4f.effects import (
-    LUT,
-    AmplitudeCoupling,
     Crosstalk,
     Effect,
-    FillFactor,
-    Flatness,
-    Flicker,
-    NonUniformity,
     Quantization,
 )
 from optics4f.elements import SLM
 from optics4f.grid import Grid
+from tests.optics4f.panels import everything
 
 N = 32
-TURN = 2 * math.pi
 SPOTS = ((13, 12), (14, -13), (-12, 14), (-14, -11))
 """Orders of the whole mask (y, x), near the edge of the band at 16, where crosstalk costs most."""
 
@@ -66,20 +58,6 @@ def judged(values: torch.Tensor, *effects: Effect, samples: int = 1) -> float:
     slm.set_values(values.detach())
     with torch.no_grad():
         return efficiency(slm).item()
-
-
-def everything() -> tuple[Effect, ...]:
-    table = TURN / 16 * torch.arange(16, dtype=torch.float64) ** 1.05 / 16**0.05
-    return (
-        Quantization(4),
-        LUT(table, torch.linspace(1, 0.9, 16)),
-        NonUniformity({2: 0.02}),
-        Flicker(0.1),
-        Crosstalk(),
-        Flatness({4: 0.3, 6: -0.2}),
-        AmplitudeCoupling(0.1),
-        FillFactor(0.9),
-    )
 
 
 SLOW = pytest.mark.slow

@@ -13,7 +13,7 @@ from optics4f.field import Field, Intensity
 from optics4f.fourf import FourF
 from optics4f.light import DiscSource, PointSource, SelfLuminous, Spectrum, modes
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
-from tests.optics4f.benches import WAVELENGTH, random_images, relative, small_bench, smooth_masks
+from tests.optics4f.benches import TINY, WAVELENGTH, random_images, relative, small_bench, smooth_masks
 
 F1, F2 = 0.1, 0.15
 ROUTES = [AngularSpectrumRoute, FourierLensRoute, PSFRoute]
@@ -40,19 +40,7 @@ def lit_bench(*, source=None, spectrum=None, pupil=None, **options) -> FourF:
 
 def tiny_bench(**options) -> FourF:
     """Six object samples, and a window of 12 x 10 samples holds everything."""
-    numbers = {
-        "object_shape": (2, 3),
-        "object_pitch": 100e-6,
-        "pixels_per_logical": 1,
-        "slm_shape": (4, 3),
-        "slm_pitch": 100e-6,
-        "f1": 0.2,
-        "f2": 0.3,
-        "camera_shape": (3, 2),
-        "camera_pitch": 150e-6,
-        "samples_per_camera_pixel": 1,
-    }
-    return lit_bench(**{**numbers, **options})
+    return lit_bench(**{**TINY, **options})
 
 
 def jinc(v: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from optics4f.metrics import (
     diffraction_efficiency,
     kernel_cosine,
     kernel_error,
+    optical_transfer_function,
     psnr,
     rms_error,
     speckle_contrast,
@@ -124,6 +125,7 @@ def test_gradients():
         lambda x: speckle_contrast(x, region),
         lambda x: kernel_cosine(x, wanted),
         lambda x: kernel_error(x, wanted),
+        optical_transfer_function,
     ):
         assert torch.autograd.gradcheck(metric, image)
     for metric in (lambda x: rms_error(x, goal), lambda x: kernel_cosine(x, goal)):
@@ -136,6 +138,21 @@ def test_no_nan_gradient_where_nothing_is_wrong(metric):
     exact = wanted.clone().requires_grad_()
     metric(exact, wanted).backward()
     assert torch.isfinite(exact.grad).all()
+
+
+def test_a_rectangular_pupil_passes_less_contrast_line_by_line_to_its_width():
+    # The autocorrelation of 5 x 8 of 16 x 21 frequencies: triangles that end at 5 and 8 (Goodman 2005, chapter 6).
+    pupil = torch.zeros(16, 21, dtype=torch.complex128)
+    pupil[3:8, 9:17] = 1
+    psf = torch.fft.fftshift(torch.fft.ifft2(pupil)).abs().square()
+    y, x = ((1 - (torch.arange(n, dtype=torch.float64) - n // 2).abs() / w).clamp(min=0) for n, w in ((16, 5), (21, 8)))
+    found = optical_transfer_function(7 * psf)  # brightness does not count
+    torch.testing.assert_close(found, (y[:, None] * x[None, :]).to(found), rtol=0, atol=1e-14)
+    # A PSF beside the axis: the phase of each frequency, e^{-2 pi i f s}, and no other contrast.
+    moved = optical_transfer_function(torch.roll(psf, (1, -2), (-2, -1)))
+    fy, fx = (torch.fft.fftshift(torch.fft.fftfreq(n, dtype=torch.float64)) for n in psf.shape)
+    turns = fy[:, None] - 2 * fx[None, :]
+    torch.testing.assert_close(moved, found * torch.exp(-2j * math.pi * turns), rtol=0, atol=1e-14)
 
 
 def test_refusals():

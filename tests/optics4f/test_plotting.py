@@ -46,6 +46,11 @@ def brightest_place(ax):
     return ax.transData.inverted().transform((x, y))
 
 
+def gaussian(grid, sigma_y, sigma_x):
+    y, x = grid.coordinates()
+    return torch.exp(-(y**2) / (2 * sigma_y**2) - x**2 / (2 * sigma_x**2))
+
+
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 7), (5, 8), (3, 4)])
 def test_a_bright_sample_is_drawn_at_its_coordinates(row, column):
     ax = plotting.plot_intensity(spot(GRID, row, column), GRID)
@@ -211,70 +216,6 @@ def test_frames_show_the_object_and_each_masks_counts_on_one_scale():
     assert [ax.get_ylabel() for ax in counted[:3]] == ["y [pixel]", "y [µm]", ""]  # no unit is left out, none repeated
 
 
-def test_a_confusion_matrix_shows_counts_over_shares_of_the_true_class():
-    counts = torch.tensor([[3, 1, 0], [0, 0, 0], [5, 0, 5]])
-    ax = plotting.plot_confusion(counts, ["cat", "dog", "face"])
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0.25, 0], [0, 0, 0], [0.5, 0, 0.5]])
-    assert {text.get_position(): text.get_text() for text in ax.texts}[0, 2] == "5"  # column 0, row 2
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["cat", "dog", "face"]
-
-
-def test_curves_skip_epochs_without_validation_and_mark_the_one_kept():
-    history = [
-        {"epoch": e, "loss": 1 / e, "train_accuracy": 0.2 * e, "validation_loss": v, "validation_accuracy": v}
-        for e, v in ((1, None), (2, 0.5), (3, 0.75))
-    ]
-    history[1]["restored"] = True
-    loss, accuracy = plotting.plot_curves(history).axes
-    training, validation, kept = loss.lines
-    assert list(training.get_ydata()) == [1, 1 / 2, 1 / 3]
-    assert list(validation.get_xdata()) == [2, 3]
-    assert kept.get_xdata()[0] == 2
-    assert list(accuracy.lines[1].get_ydata()) == [50, 75]
-    assert (loss.get_ylabel(), accuracy.get_ylabel(), loss.get_xlabel()) == ("loss [nat]", "accuracy [%]", "epoch")
-
-
-def test_an_ablation_shows_mean_spread_seeds_and_the_unperturbed_value():
-    rows = [
-        {"effect": "crosstalk", "mean": 0.9, "seeds": [0.88, 0.93]},
-        {"effect": "noise", "mean": 0.8, "low": 0.7, "high": 0.85},
-        {"effect": "levels", "mean": 0.95},
-    ]
-    ax = plotting.plot_ablation(rows, reference=0.96)
-    reference, *lines = sorted(ax.lines, key=lambda line: line.get_linestyle() != "--")
-    assert list(reference.get_xdata()) == [96, 96]
-    spreads, seeds, means = lines[::3], lines[1::3], lines[2::3]
-    assert [list(line.get_xdata()) for line in spreads] == [[88, 93], [70, 85], [95, 95]]
-    assert list(seeds[0].get_xdata()) == [88, 93]
-    assert [line.get_xdata()[0] for line in means] == [90, 80, 95]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["crosstalk", "noise", "levels"]
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row at the top
-    assert ax.get_xlabel() == "accuracy [%]"
-
-
-def test_costs_are_bars_whose_pieces_add_up_to_the_total():
-    rows = [
-        {"system": "4f", "terms": {"laser": 2e-3, "camera": 3e-3, "host": 5e-3}},
-        {"system": "GPU", "terms": {"GPU": 40e-6, "host": 10e-6}},
-    ]
-    ax = plotting.plot_costs(rows)
-    ends = [max(bar[y].get_x() + bar[y].get_width() for bar in ax.containers) for y in (0, 1)]
-    assert ends == pytest.approx([10, 0.05])
-    assert ax.get_xlabel() == "energy per image [mJ]"
-    assert [text.get_text() for text in ax.texts] == ["10 mJ", "50 µJ"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["laser", "camera", "host", "GPU"]
-    latency = plotting.plot_costs([{"system": "4f", "terms": {"exposure": 2e-6}}], unit="s", label="latency")
-    assert latency.get_xlabel() == "latency [µs]"
-
-
-def test_many_terms_of_a_cost_are_told_apart():
-    terms = {f"term {i}": 1.0 for i in range(20)}
-    ax = plotting.plot_costs([{"system": "4f", "terms": terms}])
-    styles = {(bar[0].get_facecolor(), bar[0].get_hatch()) for bar in ax.containers}
-    assert len(styles) == 20
-
-
 def test_a_figure_becomes_a_png_that_shows_something():
     figure = plotting.plot_intensity(field()).figure
     data = plotting.png(figure)
@@ -295,8 +236,14 @@ def test_a_given_axes_is_drawn_on_and_given_back():
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(TypeError, match=r"intensity must be real, got torch\.complex128"):
         plotting.plot_intensity(field().data, GRID)
-    with pytest.raises(ValueError, match="grid must be given"):
+    with pytest.raises(ValueError, match="grid must be given with a tensor of intensities"):
         plotting.plot_intensity(torch.ones(GRID.shape))
+    with pytest.raises(ValueError, match="grid must be given with a tensor of phases"):
+        plotting.plot_phase(torch.ones(GRID.shape))
+    with pytest.raises(ValueError, match='quantity must be "intensity" or "amplitude", got \'phase\''):
+        plotting.plot_field(field(), quantity="phase")
+    with pytest.raises(ValueError, match="log must be False for the amplitude"):
+        plotting.plot_field(field(), quantity="amplitude", log=True)
     with pytest.raises(ValueError, match=r"intensity must have the grid's shape \(6, 9\), got \(9, 6\)"):
         plotting.plot_intensity(torch.ones(9, 6), GRID)
     with pytest.raises(ValueError, match=r"field must have the grid's shape \(6, 9\), got \(2, 6, 9\)"):
@@ -305,58 +252,115 @@ def test_what_cannot_be_drawn_is_refused():
         plotting.plot_masks(torch.zeros(GRID.shape), GRID)
     with pytest.raises(ValueError, match=r"phase_of must name planes of \['image'\], got \['behind SLM'\]"):
         plotting.plot_planes({"image": field()})
-    with pytest.raises(ValueError, match=r"confusion must have shape \(2, 2\) for 2 classes, got \(3, 3\)"):
-        plotting.plot_confusion(torch.eye(3), ["a", "b"])
-    with pytest.raises(ValueError, match="history must have at least one record"):
-        plotting.plot_curves([])
-    with pytest.raises(ValueError, match="laser must not be negative, got -1 J"):
-        plotting.plot_costs([{"system": "4f", "terms": {"laser": -1.0, "host": 2.0}}])
 
 
-def test_spots_are_bars_against_what_is_wanted_and_a_map_where_they_are_many():
-    power = torch.tensor([[1.0, 3.0, 9.0], [2.0, 2.0, 5.0]])
-    wanted = torch.tensor([[1.0, 2.0, 0.0], [2.0, 1.0, 5.0]])  # ratios 1, 1.5, 1, 2, 1, of mean 1.3
-    ax = plotting.plot_spots(power, wanted, total=26.0).axes[0]
-    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], np.array([1, 1.5, 1, 2, 1]) / 1.3, rtol=1e-6)
-    # By hand: 13 of 26 in the five spots; 1 - (2 - 1) / (2 + 1).
-    assert ax.get_title() == "efficiency 0.5000, uniformity 0.6667"
-    many = torch.ones(9, 8)
-    many[4, 2] = 2
-    drawing = plotting.plot_spots(many).axes[0]
-    assert np.unravel_index(drawing.images[0].get_array().argmax(), (9, 8)) == (4, 2)
-    assert drawing.get_title() == "uniformity 0.6667"
-    with pytest.raises(ValueError, match=r"one shape \(rows, columns\)"):
-        plotting.plot_spots(power, wanted[:1])
+def test_amplitude_is_the_root_of_intensity_beside_the_same_phase():
+    light = field()
+    left, right = plotting.plot_field(light, quantity="amplitude").axes[:2]
+    for ax in (left, plotting.plot_amplitude(light)):
+        np.testing.assert_allclose(ax.images[0].get_array(), light.data.abs(), rtol=1e-12)
+    assert (left.get_title(), right.get_title()) == ("amplitude", "phase")
+    np.testing.assert_array_equal(right.images[0].get_array(), plotting.plot_field(light).axes[1].images[0].get_array())
 
 
-def test_an_image_is_compared_at_the_best_brightness():
-    wanted = torch.zeros(12, 16)
-    wanted[3:9, 4:12] = 40.0
-    bright = torch.where(torch.arange(16) % 2 == 0, 1.2, 0.8) * wanted  # even columns brighter
-    figure = plotting.plot_image(7 * bright, wanted, title="mask 3")
-    first, second, third = (ax.images[0].get_array() for ax in figure.axes[:3])
-    # The factor 1 / (7 40) times sum(a w) / sum(a a) = 1 / 1.04: 1.2 and 0.8 become 1.1538 and 0.7692.
-    assert first.max() == 1
-    np.testing.assert_allclose(second[4, 4:6], [1.2 / 1.04, 0.8 / 1.04], rtol=1e-6)
-    np.testing.assert_allclose(third, second - first, atol=1e-9)
-    words = figure.get_suptitle()
-    assert words.startswith("mask 3: RMS 0.196, PSNR ")  # sqrt(1 - 1 / 1.04)
-    assert "SSIM" in words
-    assert words.endswith("speckle 0.200")
-    assert "SSIM" not in plotting.plot_image(wanted[:8], wanted[:8]).get_suptitle()
-    with pytest.raises(ValueError, match="one shape"):
-        plotting.plot_image(wanted, wanted[:8])
+@pytest.mark.parametrize(
+    ("grid", "crop", "text", "length"),
+    [  # the longest of 1, 2, 5 times a power of ten within a third: of 72 um, 2.4 mm, 0.9 mm and 24 um of 72
+        (GRID, None, "20 µm", 20e-6),
+        (Grid((200, 300), 8e-6), None, "500 µm", 0.5e-3),
+        (Grid((200, 1200), 8e-6), None, "2 mm", 2e-3),
+        (GRID, 24e-6, "5 µm", 5e-6),
+    ],
+)
+def test_a_scale_bar_is_as_long_as_it_says_and_stands_for_the_axes(grid, crop, text, length):
+    ax = plotting.plot_psf(torch.ones(grid.shape), grid.pitch, crop=crop, scale_bar=True)
+    drawn(ax.figure)
+    (bar,) = ax.artists
+    assert bar.txt_label.get_text() == text
+    (line,) = bar.size_bar.get_children()
+    pixels = line.get_window_extent().width
+    left, right, *_ = ax.images[0].get_extent()
+    per_metre = (ax.transData.transform((right, 0)) - ax.transData.transform((left, 0)))[0] / grid.extent[1]
+    assert pixels / per_metre == pytest.approx(length, rel=1e-6)
+    assert not len(ax.get_xticks())
+    assert not ax.get_xlabel()
 
 
-def test_kernels_are_compared_up_to_brightness_and_of_complex_ones_the_phase():
-    wanted = torch.tensor([[[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]], [[1.0, -1.0, 0.0], [0.0, 2.0, 0.0]]])
-    made = torch.stack((torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), -wanted[1]))
-    figure = plotting.plot_kernels(made, wanted, names=["x", "y"])
-    below = [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()]
-    assert below == ["cosine 0.6000\nerror 0.800", "cosine -1.0000\nerror 1.000"]  # a negative kernel is none
-    turned = wanted * torch.polar(torch.tensor(5.0), torch.tensor(2.2))
-    figure = plotting.plot_kernels(turned, wanted)
-    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["cosine 1.0000\nerror 0.000"] * 2
-    np.testing.assert_allclose(figure.axes[2].images[0].get_array(), wanted[0] / 4, atol=1e-6)  # second row: made
-    with pytest.raises(ValueError, match="made and wanted must have one shape"):
-        plotting.plot_kernels(made, wanted[:1])
+def test_every_picture_of_a_plane_can_have_a_scale_bar():
+    light, psfs = field(), field().intensity[None]
+    planes = {"behind SLM": light}
+    for drawing, count in (
+        (plotting.plot_field(light, scale_bar=True), 2),
+        (plotting.plot_masks(psfs, GRID, scale_bar=True), 1),
+        (plotting.plot_psfs(psfs, GRID.pitch, scale_bar=True), 1),
+        (plotting.plot_planes(planes, scale_bar=True), 2),
+        (plotting.plot_amplitude(light, scale_bar=True).figure, 1),
+        (plotting.plot_intensity(light, scale_bar=True).figure, 1),
+        (plotting.plot_phase(light, scale_bar=True).figure, 1),
+    ):
+        assert sum(len(ax.artists) for ax in drawing.axes) == count
+
+
+def test_the_contrast_of_a_gaussian_spot_is_the_gaussian_of_its_frequencies():
+    grid = Grid((60, 90), 4e-6)
+    sigma_y, sigma_x = 12e-6, 20e-6
+    psf = gaussian(grid, sigma_y, sigma_x)
+    ax = plotting.plot_otf(psf, grid.pitch)
+    fy, fx = (torch.fft.fftshift(f.flatten()) for f in grid.frequencies())
+    wanted = np.exp(-2 * math.pi**2 * ((sigma_y * fy[:, None]) ** 2 + (sigma_x * fx[None, :]) ** 2).numpy())
+    # The window ends at 9 sigma, and the sampling aliases exp(-44): both far below rounding.
+    np.testing.assert_allclose(ax.images[0].get_array(), wanted, atol=1e-13)
+    left, right, bottom, top = ax.images[0].get_extent()
+    step_y, step_x = 1e-3 / 240e-6, 1e-3 / 360e-6  # cycles/mm
+    assert (left, top) == pytest.approx((1e-3 * fx.min().item() - step_x / 2, 1e-3 * fy.min().item() - step_y / 2))
+    assert brightest_place(ax) == pytest.approx((0, 0), abs=0.6 * step_y)
+    assert ax.get_xlabel() == "$f_x$ [cycles/mm]"
+    near = plotting.plot_otf(psf, grid.pitch, cutoff=40e3)
+    assert near.get_xlim() == pytest.approx((-46, 46))
+    assert near.get_ylim() == pytest.approx((46, -46))
+
+    along_x, along_y, cutoff = plotting.plot_mtf(psf, grid.pitch, cutoff=40e3).lines
+    for line, sigma, label in ((along_x, sigma_x, "along x"), (along_y, sigma_y, "along y")):
+        frequency, contrast = line.get_data()
+        np.testing.assert_allclose(contrast, np.exp(-2 * (math.pi * sigma * 1e3 * frequency) ** 2), atol=1e-13)
+        assert line.get_label() == label
+    assert len(along_x.get_xdata()) == 45
+    assert cutoff.get_xdata()[0] == pytest.approx(40)
+
+
+def test_the_contrasts_of_several_masks_are_told_apart():
+    grid = Grid((20, 30), 4e-6)
+    psfs = torch.stack([gaussian(grid, 8e-6, 8e-6), gaussian(grid, 16e-6, 8e-6)])
+    lines = plotting.plot_mtf(psfs, grid.pitch).lines
+    assert [line.get_label() for line in lines] == ["mask 0, x", "mask 0, y", "mask 1, x", "mask 1, y"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 4
+    assert lines[3].get_ydata()[3] < lines[1].get_ydata()[3]  # the wider spot keeps less
+    with pytest.raises(ValueError, match=r"psfs must have shape \(masks, height, width\)"):
+        plotting.plot_mtf(psfs[None], grid.pitch)
+
+
+def lightness(colours):
+    """CIE L* of sRGB colours in [0, 1] (IEC 61966-2-1, CIE 15), all that is left where no colour is seen."""
+    rgb = np.asarray(colours)[..., :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    y = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(y > (6 / 29) ** 3, 116 * np.cbrt(y) - 16, (29 / 3) ** 3 * y)
+
+
+def test_brightness_grows_with_the_value_for_any_colour_vision():
+    for ax in (
+        plotting.plot_intensity(field()),
+        plotting.plot_amplitude(field()),
+        plotting.plot_otf(field().intensity, GRID.pitch),
+        plotting.plot_frames(torch.ones(4, 5), torch.ones(1, *GRID.shape), GRID).axes[1],
+    ):
+        assert (np.diff(lightness(ax.images[0].cmap(np.linspace(0, 1, 64)))) > 0).all()
+    turn = lightness(plotting.plot_phase(field()).images[0].cmap(np.linspace(0, 1, 65)))
+    assert turn[0] == pytest.approx(turn[-1], abs=2)
+    assert (np.diff(turn[:33]) < 0).all()  # down to pi, and up again
+    assert (np.diff(turn[33:]) > 0).all()
+
+
+def test_a_png_is_made_of_an_axes_too():
+    ax = plotting.plot_convergence(torch.tensor([1.0, 0.5]))
+    assert plotting.png(ax) == plotting.png(ax.figure)

@@ -12,7 +12,7 @@ from optics4f.elements.camera import Sensor
 from optics4f.field import Field
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.sampling import SamplingError
-from tests.optics4f.benches import random_images, relative, small_bench, smooth_masks
+from tests.optics4f.benches import TINY, random_images, relative, small_bench, smooth_masks
 from tests.references import encircled_sinc, fourier_lens_by_sum, rectangle_focus
 
 ROUTES = [AngularSpectrumRoute, FourierLensRoute, PSFRoute]
@@ -27,19 +27,7 @@ def digits() -> torch.Tensor:
 
 def tiny_bench(**options):
     """So coarse that a window of 12 x 10 samples holds it: gradcheck goes through every route in a second."""
-    numbers = {
-        "object_shape": (2, 3),
-        "object_pitch": 100e-6,
-        "pixels_per_logical": 1,
-        "slm_shape": (4, 3),
-        "slm_pitch": 100e-6,
-        "f1": 0.2,
-        "f2": 0.3,
-        "camera_shape": (3, 2),
-        "camera_pitch": 150e-6,
-        "samples_per_camera_pixel": 1,
-    }
-    return small_bench(**{**numbers, **options})
+    return small_bench(**{**TINY, **options})
 
 
 # --- the routes against each other ---

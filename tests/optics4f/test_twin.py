@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from optics4f.twin import USUAL, TwinModel, fit
-from optics4f.twin.fitting import started
+from optics4f.twin.fitting import pointwise, quantile, started
 from optics4f.twin.model import noise_variance
 from optics4f.twin.parameters import bent
 from tests.optics4f.twin_benches import CONTENT, IMAGES, TRUTH, frames_of, hidden_content, shown, specified
@@ -114,9 +114,34 @@ def test_the_intervals_say_something(fitted):
     for name, most in {"slm_shift_y": 2e-6, "slm_rotation": 5e-3, "camera_axial": 4e-4, "lut_gamma": 0.02}.items():
         assert 0 < found[name].high - found[name].low < most
     e = found["f2"]
-    assert e.high - e.value == pytest.approx(1.96 * e.deviation, rel=0.01)
+    low, high = e.alone
+    assert high - e.value == pytest.approx(1.96 * e.deviation, rel=0.01)
+    assert e.value - low == pytest.approx(high - e.value)
+    # Eleven together: the table of the standard normal distribution at 1 - (1 - 0.95 ** (1 / 11)) / 2.
+    assert found.joint and len(found.estimates) == 11
+    assert e.high - e.value == pytest.approx(2.83 * e.deviation, rel=0.01)
     assert e.value - e.low == pytest.approx(e.high - e.value)
     assert np.allclose(np.diag(found.correlation), 1)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.6, -0.09])
+def test_joint_intervals_hold_together_whatever_the_correlation(alike):
+    count, draws = 11, 200_000
+    covariance = (1 - alike) * np.eye(count) + alike
+    z = np.random.default_rng(4).multivariate_normal(np.zeros(count), covariance, size=draws)
+    held = (np.abs(z) <= quantile(pointwise(0.95, count))).all(1).mean()
+    assert held > 0.95 - 4 * math.sqrt(0.05 * 0.95 / draws)  # Sidak: at least
+    if alike == 0:
+        assert held == pytest.approx(0.95, abs=4 * math.sqrt(0.05 * 0.95 / draws))
+    assert (np.abs(z) <= quantile(0.95)).all(1).mean() < 0.85  # those of each alone do not
+
+
+def test_intervals_may_be_stated_one_by_one(fitted):
+    model, measured, found = fitted
+    alone = fit(model, measured, start=found.values, joint=False)
+    assert not alone.joint
+    for e in alone.estimates:
+        assert (e.low, e.high) == e.alone
 
 
 def test_frames_of_new_masks_are_predicted(fitted):

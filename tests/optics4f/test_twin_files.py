@@ -2,14 +2,17 @@
 
 import copy
 import json
+import math
 import tomllib
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from optics4f.bundle import Bundle, predict_frames, write_arrays, write_bundle
 from optics4f.cli import app
+from optics4f.config import bench_from
 from optics4f.twin import run_fit, toml_text
 from tests.optics4f.twin_benches import CONTENT, TRUTH, frames_of, hidden_content, shown, specified
 
@@ -33,6 +36,10 @@ def files(tmp_path_factory):
     arrays = {"frames": measured.numpy(), "images": images.numpy()}
     write_arrays(folder / "bare.h5", arrays, wavelength_m=532e-9)
     write_arrays(folder / "measured.h5", {**arrays, "levels": levels.numpy()}, wavelength_m=532e-9)
+    radians = levels.numpy() * (2 * math.pi / 256)
+    spoilt = {"radians": radians, "nan": np.where(levels == 3, np.nan, levels), "negative": levels.numpy() - 1}
+    for name, other in {**spoilt, "bool": levels.numpy() > 100}.items():
+        write_arrays(folder / f"{name}.h5", {**arrays, "levels": other}, wavelength_m=532e-9)
     frames = predict_frames(specified(), levels, images.float(), 0)
     write_bundle(folder / "masks.h5", Bundle(levels, toml_text(CONTENT), images.float(), *frames, 0))
     printed = run(
@@ -97,6 +104,10 @@ def test_the_masks_may_come_from_a_bundle(files):
         (("brightness", "bright"), "free must name some of"),
         (("1", "4"), "held_out must leave at least one of 4 images"),
         (("believed.toml", "none.toml"), "does not exist"),
+        (("measured.h5", "radians.h5"), "must be gray levels, whole numbers"),
+        (("measured.h5", "nan.h5"), "must be gray levels, whole numbers from 0 on, got nan"),
+        (("measured.h5", "negative.h5"), "must be gray levels, whole numbers from 0 on, got -1"),
+        (("measured.h5", "bool.h5"), "got values of type"),
     ],
 )
 def test_what_cannot_be_fitted_ends_in_one_line(change, message, files):
@@ -108,6 +119,50 @@ def test_what_cannot_be_fitted_ends_in_one_line(change, message, files):
     result = run("fit", folder / config, folder / measured, *arguments, code=2)
     assert message in result.output
     assert result.output.count("\n") == 1 and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("wavelength", "633 nm"), "bench.wavelength"),
+        (("lens2", {"focal_length": "60 mm"}), "bench.lens2"),
+        (("slm", "device", "holoeye-pluto-2.1"), "bench.slm"),
+    ],
+)
+def test_a_bundle_for_another_bench_is_refused(change, message, files):
+    folder, levels, _ = files
+    content = copy.deepcopy(CONTENT)
+    *tables, key, value = "bench", *change
+    place = content
+    for table in tables:
+        place = place[table]
+    place[key] = value
+    _, images = shown(20, images=4)
+    other = bench_from(content, source="other")
+    frames = predict_frames(other, levels, images.float(), 0)
+    write_bundle(folder / "other.h5", Bundle(levels, toml_text(content), images.float(), *frames, 0))
+    arguments = ("--masks", folder / "other.h5", "--out", folder / "refused.toml")
+    result = run("fit", folder / "believed.toml", folder / "bare.h5", *arguments, code=2)
+    assert f"must be for this bench, but its {message} is" in result.output
+    assert result.output.count("\n") == 1 and not (folder / "refused.toml").exists()
+
+
+def test_frames_of_another_bundle_are_refused(files, tmp_path):
+    folder, _, _ = files
+    _, images = shown(20, images=4)
+    arrays = {"frames": torch.ones(4, 3, 14, 16).numpy(), "images": images.float().double().numpy()}
+    write_arrays(tmp_path / "of_another.h5", arrays, wavelength_m=532e-9, bundle_uuid="another")
+    with pytest.raises(ValueError, match="must be the bundle that was shown, another in"):
+        run_fit(folder / "believed.toml", tmp_path / "of_another.h5", tmp_path / "t.toml", masks=folder / "masks.h5")
+
+
+@pytest.mark.parametrize("name", ["believed.toml", "measured.h5", "twin.json", "twin.png"])
+def test_nothing_that_is_read_or_written_beside_it_is_overwritten(name, files):
+    folder, _, _ = files
+    before = (folder / name).read_bytes()
+    result = run("fit", folder / "believed.toml", folder / "measured.h5", "--out", folder / name, code=2)
+    assert result.output.count("\n") == 1 and ("another file" in result.output or "must be the TOML" in result.output)
+    assert (folder / name).read_bytes() == before
 
 
 def test_frames_without_images_or_of_another_wavelength_are_refused(files, tmp_path):

@@ -256,8 +256,17 @@ def test_a_mask_that_would_arrive_wrongly_is_refused(levels, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_light_may_be_off_by_1_nm_and_the_pitch_by_a_thousandth(sign):
+    device = panel()
+    device.check(wavelength=532e-9 + sign * 0.99e-9, pitch=8e-6 * (1 + sign * 0.99e-3))
+    with pytest.raises(ValueError, match="wavelength must be 532 nm"):
+        device.check(wavelength=532e-9 + sign * 1.01e-9, pitch=8e-6)
+    with pytest.raises(ValueError, match="pitch must be 8 um"):
+        device.check(wavelength=532e-9, pitch=8e-6 * (1 + sign * 1.01e-3))
+
+
 def test_a_mask_for_other_light_or_another_pitch_is_refused():
-    panel().check(wavelength=532.9e-9, pitch=8.004e-6)
     with pytest.raises(ValueError, match="wavelength must be 532 nm on the panel, got masks for 633 nm"):
         panel().check(wavelength="633 nm", pitch="8 um")
     with pytest.raises(ValueError, match=r"pitch must be 8 um on the panel, got masks for 9.2 um"):
@@ -285,6 +294,10 @@ def test_an_image_of_another_bit_depth_shape_or_colour_is_refused(tmp_path):
         read_gray(tmp_path / "colour.png", panel())
     Image.fromarray(colour[..., :1].repeat(3, -1)).save(tmp_path / "gray.bmp")  # as some vendors deliver gray
     assert np.array_equal(read_gray(tmp_path / "gray.bmp", panel()), colour[..., 0])
+    for kind, name in (("JPEG", "mask.jpg"), ("JPEG", "mask.png"), ("WEBP", "mask.webp")):
+        Image.fromarray(random_levels().numpy().astype(np.uint8)).save(tmp_path / name, format=kind)
+        with pytest.raises(ValueError, match=rf"{name} must be a PNG or BMP file, got {kind}, which may hold other"):
+            read_gray(tmp_path / name, panel())
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ValueError, match="is not an image that can be read"):
         read_gray(tmp_path / "text.png", panel())
@@ -334,6 +347,9 @@ def test_a_lut_file_of_another_length_or_order_is_refused(tmp_path):
         ("0 1 2\n", "must have rows of two whole numbers"),
         ("0 1\n1\n", "must have rows of two whole numbers"),
         ("", "must have rows of two whole numbers"),
+        ("0 1" + 30 * "0" + "\n", "must have rows of two whole numbers, index and code: .* too large"),
+        ("0 -5\n" + "".join(f"{n} 0\n" for n in range(1, 256)), r"must have codes of 0 \.\.\. 4095, got -5"),
+        ("".join(f"{n} 4096\n" for n in range(256)), r"must have codes of 0 \.\.\. 4095, got 4096"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
@@ -354,7 +370,9 @@ def test_patterns_for_mirrors_are_refused_where_they_would_be_inverted_or_padded
     with pytest.raises(ValueError, match=r"masks must be 1 ... 24 .* got 25"):
         write_planes(tmp_path / "m.bmp", mirror(), [random_levels(1)] * 25, plane_order="GRB")
     write_gray(tmp_path / "gray.png", panel(), random_levels().numpy())
+    Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(tmp_path / "planes.jpg")
     for path, count, message in (
+        ("planes.jpg", 3, r"planes\.jpg must be a PNG or BMP file, got JPEG"),
         ("gray.png", 25, r"count must be 1 \.\.\. 24 .* got 25"),
         ("gray.png", 3, "must be a 24-bit image, got Pillow's mode L"),
         ("none.bmp", 3, r"none\.bmp does not exist"),

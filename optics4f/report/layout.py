@@ -1,19 +1,24 @@
-"""One self-contained HTML page: text, tables and figures in the order they were added.
+"""One self-contained HTML page: text, tables, tabs and pictures in the order they were added.
 
-The page asks the network for nothing and runs no script; its content policy says so to the browser as well. It knows
-neither physics nor experiments.
+The page asks the network for nothing, and runs no script but the one that makes tabs of panels; its content policy
+says so to the browser as well. It knows neither physics nor experiments.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from .files import written_whole
+from ..files import written_whole
+from .markup import bar, panel, source, wheel_with_marks
+from .pictures import Picture
+from .template import PAGE, SCRIPT, STYLE
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -35,6 +40,8 @@ class Report:
         self.lang = lang
         self._lead: list[str] = []
         self._sections: list[tuple[str, str, list[str]]] = []  # anchor, title, blocks
+        self._depth = 0  # of tabs inside tabs
+        self._tabbed = False
 
     def section(self, title: str, intro: str = "") -> None:
         """Open a section; it is listed in the table of contents.
@@ -54,7 +61,7 @@ class Report:
 
     def code(self, text: str) -> None:
         """Text as it stands, in a fixed-width face: a configuration, a ``repr``."""
-        self._add(f'<pre class="scroll" tabindex="0">{escape(text)}</pre>')
+        self._add(f'<pre class="scroll" role="group" tabindex="0" aria-label="text">{escape(text)}</pre>')
 
     def table(
         self,
@@ -82,7 +89,7 @@ class Report:
             if rows and (unknown := [key for key in wanted if key not in keys]):
                 raise ValueError(f"{name} must be keys of the rows ({', '.join(keys)}), got {', '.join(unknown)}.")
         numeric = {key for key in columns if _all_numbers(row.get(key) for row in rows)}
-        title = f"<caption>{escape(caption)}</caption>" if caption else ""
+        title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
         head = "".join(
             f'<th scope="col"{_number_class(key in numeric)}>{escape(heading)}</th>' for key, heading in columns.items()
         )
@@ -117,13 +124,83 @@ class Report:
             raise ValueError(f"alt must not be empty, got {alt!r}. Say in words what the figure shows.")
         if not png.startswith(_PNG):
             raise ValueError(f"png must be a PNG file, got {len(png)} bytes that start with {png[:8]!r}.")
-        # The header's width and height: the page does not jump while pictures are decoded.
-        width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
-        data = base64.b64encode(png).decode("ascii")
         below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
         self._add(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width}" height="{height}">'
-            f"{below}</figure>"
+            f'<figure><div class="wide" role="group" tabindex="0" aria-label="figure"><img {source(png)} '
+            f'alt="{escape(alt)}"></div>{below}</figure>'
+        )
+
+    def pictures(self, pictures: Sequence[Picture], *, large: bool = False, wheel: bool = False) -> None:
+        """Planes side by side, as many as fit, each with its axes and colour scale.
+
+        Args:
+            pictures: From :mod:`optics4f.report.pictures`.
+            large: Whether to draw them larger.
+            wheel: Whether the colours of the phase follow as a wheel, in place of their scales.
+        """
+        noted = any(picture.note for picture in pictures)
+        figures = [panel(picture, scale=not wheel, noted=noted) for picture in pictures]
+        figures += [wheel_with_marks()] if wheel else []
+        classes = "panels" + " large" * large + " keyed" * wheel
+        self._add(f'<div class="{classes}">\n' + "\n".join(figures) + "\n</div>")
+
+    @contextmanager
+    def tabs(self, label: str, *, group: str = "") -> Iterator[None]:
+        """Panels of which one is shown at a time; all of them below each other where no script runs, and in print.
+
+        Inside, nothing but :meth:`tab`; tabs may hold tabs.
+
+        Args:
+            label: What they choose between.
+            group: Tabs of one group follow each other: who chooses mask 2 in one sees mask 2 in all.
+        """
+        self._add(f'<div class="tabs" data-label="{escape(label)}" data-group="{escape(group)}">')
+        self._depth, self._tabbed = self._depth + 1, True
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self._add("</div>")
+
+    @contextmanager
+    def tab(self, title: str) -> Iterator[None]:
+        """One panel of :meth:`tabs`, and its name."""
+        level = f"h{min(self._depth + 2, 6)}"
+        self._add(f'<div class="panel"><{level}>{escape(title)}</{level}>')
+        try:
+            yield
+        finally:
+            self._add("</div>")
+
+    @contextmanager
+    def details(self, summary: str) -> Iterator[None]:
+        """What is shown to those who ask for it."""
+        self._add(f"<details><summary>{escape(summary)}</summary>")
+        try:
+            yield
+        finally:
+            self._add("</details>")
+
+    def bars(self, rows: Sequence[Mapping[str, Any]], *, headings: tuple[str, str], caption: str = "") -> None:
+        """Quantities as bars over one axis from zero, or between two ends, each with its value in words.
+
+        Args:
+            rows: ``name``, ``text`` (the value in words), and from 0 to 1 along the axis ``low`` and ``high`` (the
+                spread), ``value``, and where there are several, ``seeds``.
+            headings: Of names and values.
+            caption: Above.
+        """
+        title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
+        first, last = map(escape, headings)
+        names = f'<th scope="col">{first}</th><td></td><th scope="col" class="number">{last}</th>'
+        body = "\n".join(
+            f'<tr><th scope="row">{escape(row["name"])}</th><td>{bar(row)}</td>'
+            f'<td class="number">{escape(row["text"])}</td></tr>'
+            for row in rows
+        )
+        self._add(
+            f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(caption or headings[1])}">'
+            f'<table class="bars">{title}<thead><tr>{names}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
         )
 
     def keyvalues(self, values: Mapping[str, Any]) -> None:
@@ -144,10 +221,13 @@ class Report:
             for anchor, title, blocks in self._sections
         )
         subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>' if self.subtitle else ""
-        return _PAGE.format(
+        script = SCRIPT if self._tabbed else ""
+        return PAGE.format(
             lang=escape(self.lang),
             title=escape(self.title),
-            style=_STYLE,
+            policy=_policy(script),
+            style=STYLE,
+            script=f"<script>{script}</script>\n" if script else "",
             subtitle=subtitle,
             layout="columns" if navigation else "",
             navigation=navigation,
@@ -193,74 +273,10 @@ def _written(value: Any, formatter: Callable[[Any], str] | None = None) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fcfcfb; --ink: #1c1e21; --faint: #5c6470; --line: #d5d9de;
-  --stripe: #f1f3f5; --link: #0b5cad; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15181c; --ink: #e6e8eb; --faint: #a3acb8; --line: #3a4149; --stripe: #1e2329; --link: #82b8f5; }
-}
-* { box-sizing: border-box; }
-html { scroll-padding-top: 1rem; -webkit-text-size-adjust: 100%; }
-body { margin: 0 auto; padding: 0 1rem 4rem; max-width: 84rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-a { color: var(--link); }
-a:focus-visible, .scroll:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
-.skip { position: absolute; left: -100vw; }
-.skip:focus { left: 1rem; top: 1rem; padding: .5rem 1rem; background: var(--paper); z-index: 1; }
-header { padding: 2rem 0 1rem; border-bottom: 1px solid var(--line); }
-h1 { margin: 0; font-size: clamp(1.5rem, 1.2rem + 1.6vw, 2.3rem); line-height: 1.2; overflow-wrap: anywhere; }
-h2 { margin: 2.5rem 0 .75rem; font-size: 1.35rem; line-height: 1.25; overflow-wrap: anywhere; }
-p { max-width: 44rem; margin: .75rem 0; overflow-wrap: anywhere; }
-.subtitle { margin: .4rem 0 0; color: var(--faint); font-size: 1.1rem; }
-nav h2 { margin: 1.25rem 0 .4rem; font-size: 1rem; color: var(--faint); }
-nav ol { margin: 0; padding-left: 1.5rem; }
-nav li { padding: .2rem 0; overflow-wrap: anywhere; }
-.scroll { margin: 1.25rem 0; overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .95rem; }
-caption { text-align: left; color: var(--faint); padding-bottom: .4rem; }
-th, td { padding: .4rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-thead th { border-bottom: 2px solid var(--faint); vertical-align: bottom; }
-tbody th { font-weight: 500; min-width: 8rem; }
-tbody tr:nth-child(even) { background: var(--stripe); }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-figure { margin: 1.5rem 0; }
-figure img { display: block; max-width: 100%; height: auto; padding: .5rem; background: #fff; border-radius: .4rem;
-  border: 1px solid var(--line); }
-figcaption { max-width: 44rem; margin-top: .5rem; color: var(--faint); font-size: .95rem; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: minmax(6rem, max-content) minmax(0, 1fr); margin: 1rem 0;
-  gap: .35rem 1.2rem; }
-dt { color: var(--faint); overflow-wrap: anywhere; }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-@media (min-width: 70rem) {
-  .columns { display: grid; grid-template-columns: 15rem minmax(0, 1fr); gap: 3rem; align-items: start; }
-  nav { position: sticky; top: 0; max-height: 100vh; overflow-y: auto; }
-}
-@media (max-width: 30rem) { th, td { padding: .35rem .5rem; } dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
-  dd { margin-bottom: .5rem; } }
-@media print { nav, .skip { display: none; } figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
-"""
-
-_PAGE = """<!DOCTYPE html>
-<html lang="{lang}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<a class="skip" href="#content">Skip to the content</a>
-<header><h1>{title}</h1>{subtitle}</header>
-<div class="{layout}">
-{navigation}
-<main id="content" tabindex="-1">
-{lead}
-{sections}
-</main>
-</div>
-</body>
-</html>
-"""
+def _policy(script: str) -> str:
+    """What the browser is to allow: pictures inside the page, its style, and this script and no other."""
+    allowed = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if not script:
+        return allowed
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"{allowed}; script-src 'sha256-{digest}'"

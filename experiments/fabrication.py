@@ -1,0 +1,176 @@
+"""``python -m experiments fabrication SET``: students on benches that are not as designed, and what wins them back."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from .cluster import DaskWorkers
+from .fabrication_bench import HiddenSettings
+from .fabrication_run import BEFORE, STATES
+from .fabrication_settings import FabricationConfiguration
+from .local_pool import LocalPool
+from .paper import RowsFailed, run_paper, spread
+from .paper_run import checkpoint
+from .paper_settings import fingerprint
+from .runs import provenance, write_jsonl, write_text
+from .sweep import Run, Workers, sweep
+from .tables import markdown, terminal
+
+FUNCTION = "experiments.fabrication_run:fabrication_run"
+WANTED = 0.8
+"""Share of the loss that compensation should win back."""
+
+
+def run_fabrication(
+    configuration: FabricationConfiguration,
+    out: Path,
+    students: Path,
+    console: Console,
+    *,
+    seeds: Sequence[int] = (),
+    cluster: str | None = None,
+    workers: int | None = None,
+) -> list[dict]:
+    """Run every seed that ``out`` does not hold yet; write ``fabrication_SET.md`` and ``.jsonl`` there.
+
+    Args:
+        configuration: From :func:`experiments.fabrication_settings.load_fabrication`.
+        out: Folder of results and unfinished runs.
+        students: Folder of ``python -m experiments paper``; students that are not there are trained into it.
+        console: For progress and the table.
+        seeds: Which; those of the file by default.
+        cluster: Address of a Dask scheduler, whose workers see the same files.
+        workers: Processes on this machine.
+
+    Raises:
+        RowsFailed: Some runs raised, after all others are done.
+    """
+    if cluster is not None and workers is not None:
+        raise ValueError("workers must be left out with cluster: a cluster has its own.")
+    place: Workers = LocalPool(workers) if cluster is None else DaskWorkers(cluster)
+    settings = configuration.settings
+    seeds = tuple(seeds) or settings.students.seeds
+    trained = students / f"checkpoints-{fingerprint(configuration.paper.text)}"
+    rows = ("teacher", settings.students.row)
+    missing = [seed for seed in seeds if not all(checkpoint(trained, row, seed).exists() for row in rows)]
+    if missing:
+        run_paper(configuration.paper, students, console, rows=rows, seeds=missing, cluster=cluster, workers=workers)
+    common = {"config": str(configuration.path.resolve()), "students": str(trained.resolve())}
+    common |= {"folder": str((out / f"states-{configuration.mark}").resolve()), "settings": configuration.mark}
+    Path(common["folder"]).mkdir(parents=True, exist_ok=True)
+    summary = sweep([Run(FUNCTION, {**common, "seed": seed}) for seed in seeds], out, place, console)
+    results = sorted(read_results(out, configuration.mark), key=lambda result: result["seed"])
+    if results:
+        name = f"fabrication_{configuration.paper.settings.data.name}"
+        write_jsonl(out / f"{name}.jsonl", (line for result in results for line in lines_of(result, configuration)))
+        write_text(out / f"{name}.md", page(configuration, results))
+        console.print(terminal(table_rows(results), name))
+    if summary.failed:
+        reason = next(iter(summary.failed.values()))
+        raise RowsFailed(f"{len(summary.failed)} of {len(seeds)} runs failed, one with: {reason}")
+    return results
+
+
+def read_results(out: Path, mark: str) -> list[dict]:
+    """What the finished runs with these settings returned."""
+    path = out / "results.jsonl"
+    if not path.is_file():
+        return []
+    lines = (json.loads(line) for line in path.read_text().splitlines())
+    return [r["result"] for r in lines if r["function"] == FUNCTION and r["arguments"]["settings"] == mark]
+
+
+def lines_of(result: Mapping, configuration: FabricationConfiguration) -> list[dict]:
+    """One line a state, each of which can be read alone."""
+    shared = {key: value for key, value in result.items() if key != "states"}
+    config = {"config": configuration.path.name}
+    return [{**shared, "row": f"fabrication_{name}", **state, **config} for name, state in result["states"].items()]
+
+
+def table_rows(results: Sequence[Mapping]) -> list[dict[str, str]]:
+    """Accuracy and recovered share in each state, over the seeds."""
+    rows = []
+    for name, about in STATES.items():
+        states = [result["states"][name] for result in results]
+        shares = [100 * state["recovered"] for state in states if state.get("recovered") is not None]
+        rows.append(
+            {
+                "state": name,
+                "test accuracy [%]": spread([100 * state["test_accuracy"] for state in states]),
+                "seeds": " ".join(f"{100 * state['test_accuracy']:.2f}" for state in states),
+                "recovered [%]": spread(shares) if shares else "",
+                "images measured": "" if name in BEFORE else str(states[0]["images_measured"]),
+                "what": about,
+            }
+        )
+    return rows
+
+
+def verdict(results: Sequence[Mapping]) -> str:
+    """Which compensations reach what is wanted, in words."""
+    lost = spread([100 * result["lost"] for result in results])
+    sentences = []
+    for name in ("labels", "kd", "ntk", "masks"):
+        shares = [result["states"][name]["recovered"] for result in results]
+        if None in shares:
+            return f"The hidden bench costs {lost} points: on some benches nothing is lost, so nothing can be won back."
+        mean, least = statistics.fmean(shares), min(shares)
+        reached = "reached" if mean >= WANTED else "missed"
+        sentences.append(f"{name} {mean:.1%} (least {least:.1%}, {reached})")
+    return f"The hidden bench costs {lost} points. Recovered, wanted {WANTED:.0%}: " + ", ".join(sentences) + "."
+
+
+def described(hidden: HiddenSettings, pixel: float, camera: float) -> str:
+    """The errors in words.
+
+    Args:
+        hidden: How far benches are off.
+        pixel: Pitch of the SLM [m].
+        camera: Pitch of the binned camera [m].
+    """
+    parts = [
+        f"the SLM stands {hidden.slm_shift:g} x {pixel * 1e6:.3g} um beside its place",
+        f"the camera {hidden.camera_shift:g} x {camera * 1e6:.3g} um",
+        f"it is out of focus by {hidden.camera_axial * 1e3:g} mm",
+    ]
+    turned = ((hidden.slm_rotation, "the SLM"), (hidden.camera_rotation, "the camera"))
+    parts += [f"{name} turned by {math.degrees(angle):.3g} degrees" for angle, name in turned if angle]
+    parts += [
+        f"there are aberrations of {hidden.aberration:g} rad rms that all masks share (Noll 4 to 11)",
+        f"a phase error of {hidden.mask_error:g} rad rms in each mask, smooth over {hidden.correlation:g} pixels",
+        f"the levels are bent by a gamma of {hidden.gamma:g} or its inverse",
+        f"crosstalk of {hidden.crosstalk:g} times the published kernel",
+        f"{hidden.brightness:.0%} more or less light",
+        f"{hidden.read_noise:g} times the read noise, PRNU {hidden.prnu:.2g}, DSNU {hidden.dsnu:g} e-",
+    ]
+    return "; ".join(parts)
+
+
+def page(configuration: FabricationConfiguration, results: Sequence[Mapping]) -> str:
+    """The result in words and a table."""
+    settings, paper = configuration.settings, configuration.paper.settings
+    bench, one, route = paper.bench.build(), results[0], paper.bench.route
+    measured, images = one["measured"], one["images"]
+    method = f"""\
+Simulated. Students `{settings.students.row}` of `experiments/configs/{configuration.paper.path.name}` on benches that
+differ from what they were trained on, one bench a seed, directions and signs at random:
+{described(settings.hidden, bench.slm.grid.pitch, bench.camera.grid.pitch)}. The hidden bench is computed by the
+{settings.hidden.route or route} route, the twin by the {route} route; counts become signal by the twin's exposure.
+
+Measured are {measured["train"]} of {images["train"]} training images and {measured["validation"]} of
+{images["validation"]} validation images, which choose the epoch; the {images["test"]} test images are read once in each
+state. The readout learns from frames that were recorded once. No gradient passes the hidden bench: for `masks` the
+values are its frames and the gradient is the twin's (physics-aware training), from the readout of `kd`, and each epoch
+shows the measured part anew. `recovered` is the share of the loss (`twin` less `hidden`), seed by seed."""
+    made = "\n".join(f"- {key}: {value}" for key, value in provenance().items())
+    title = f"# The fabrication gap: {paper.data.name}"
+    method = "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in method.split("\n\n"))
+    parts = (title, method, markdown(table_rows(results)).rstrip(), verdict(results), "## Made with", made)
+    return "\n\n".join(parts) + "\n"

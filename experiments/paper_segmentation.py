@@ -1,0 +1,203 @@
+"""The table of a set of class maps: the same commands as for classification, with IoU in place of accuracy."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd.checkpoints import load_checkpoint, save_checkpoint
+from kd.data.catalogue import DATASETS, load
+from kd.data.images import SegmentedImages
+from kd.evaluation import Evaluation
+from kd.training import evaluate, fit
+
+from .paper import PaperTable, by_row, confidence, gain, spread
+from .paper_run import EVALUATION_SEED, LINEAR_TO, checkpoint, described, nonlinearity
+from .paper_segmentation_rows import SEGMENTATION_ROWS
+from .paper_settings import PaperConfiguration, fingerprint, load_paper
+from .runs import provenance
+
+FUNCTION = "experiments.paper_segmentation:segmentation_row"
+MEASURES = {"test_miou": "mIoU", "car_iou": "car IoU"}
+
+
+def segments(configuration: PaperConfiguration) -> bool:
+    """Whether the labels of the configuration's data set are class maps."""
+    known = DATASETS.get(configuration.settings.data.name)
+    return known is not None and known.task == "segmentation"
+
+
+def segmentation_row(config: str, row: str, seed: int, *, folder: str, settings: str | None = None) -> dict[str, Any]:
+    """Train one row with one seed, keep its checkpoint, read the test set once.
+
+    Args:
+        config: TOML file of the table, on a path that every worker sees.
+        row: A key of ``SEGMENTATION_ROWS``.
+        seed: Of weights, masks, batches and noise.
+        folder: Where checkpoints and the state of unfinished runs are; holds the teacher's checkpoint for a row that
+            is taught.
+        settings: Fingerprint that the file must have.
+
+    Returns:
+        One line of the results; a class that is neither in the test images nor predicted has no IoU.
+    """
+    if row not in SEGMENTATION_ROWS:
+        raise ValueError(f"row must be one of {', '.join(SEGMENTATION_ROWS)}, got {row!r}.")
+    configuration, made, start = load_paper(config), SEGMENTATION_ROWS[row], time.perf_counter()
+    if settings not in (None, fingerprint(configuration.text)):
+        raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
+    settings = configuration.settings
+    data = load(settings.data.name, **settings.data.options)
+    if not isinstance(data.train, SegmentedImages):
+        raise ValueError(f"data must have a class for every pixel, got {settings.data.name} with one for an image.")
+    model = made.build(settings, data, seed)
+    teacher = None
+    if made.taught:
+        teacher = SEGMENTATION_ROWS["teacher"].build(settings, data, seed)
+        load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
+    state, kept = Path(folder) / f"{row}-{seed}.state", checkpoint(folder, row, seed)
+    if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
+        metrics = load_checkpoint(kept, model)["metrics"]
+    else:
+        schedule = settings.teacher if row == "teacher" else settings.student
+        history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
+        best = next(record for record in history if record["restored"])
+        metrics = {
+            "validation_miou": best["validation_mean_iou"],
+            "epoch": best["epoch"],
+            "training_seconds": sum(record["seconds"] for record in history),
+        }
+        save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
+        state.unlink(missing_ok=True)
+    found = {
+        "dataset": settings.data.name,
+        "row": row,
+        "seed": seed,
+        **scores(evaluate(model, data.test, seed=EVALUATION_SEED), data.classes),
+        **metrics,
+        "size": list(data.test.images.shape[1:]),
+        "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
+        **described(model, data),
+        "commit": provenance()["commit"],
+        "duration_seconds": time.perf_counter() - start,
+    }
+    if made.linear:
+        found["front_end_nonlinearity"] = nonlinearity(model, data)
+        if found["front_end_nonlinearity"] > LINEAR_TO:
+            raise RuntimeError(f"{row} must be linear before its decoder, got {found['front_end_nonlinearity']:.2g}.")
+    return found
+
+
+def scores(result: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """mIoU, IoU of each class and of cars, and the share of right pixels, over all test pixels at once."""
+    iou = {name: None if value != value else value for name, value in zip(classes, result.iou.tolist(), strict=True)}
+    found = {"test_miou": result.mean_iou, "test_pixel_accuracy": result.accuracy, "iou": iou}
+    return found | ({"car_iou": iou["car"]} if iou.get("car") is not None else {})
+
+
+def segmentation_lines(results: Sequence[Mapping]) -> list[dict[str, str]]:
+    """IoU over the seeds, electronics, light."""
+    lines = []
+    for row, seeds in by_row(results).items():
+        every, one = list(seeds.values()), next(iter(seeds.values()))
+        shares = [r["light_in_window"] for r in every if "light_in_window" in r]
+        measured = {
+            f"{title} [%]": spread([100 * r[measure] for r in every]) if all(measure in r for r in every) else ""
+            for measure, title in (*MEASURES.items(), ("test_pixel_accuracy", "right pixels"))
+        }
+        lines.append(
+            {
+                "row": row,
+                **measured,
+                "seeds": str(len(every)),
+                "parameters": str(one["parameters"]),
+                "decoder parameters": str(one["readout_parameters"] or ""),
+                "electronic MACs": str(one["digital_macs"]),
+                "light in the window": f"{statistics.fmean(shares):.0%}" if shares else "",
+                "electrons an image": f"{one['electrons_per_image']:.3g}" if "electrons_per_image" in one else "",
+                "what": SEGMENTATION_ROWS[row].about,
+            }
+        )
+    return lines
+
+
+def segmentation_words(results: Sequence[Mapping]) -> str:
+    """What distillation brought, how much of the gap linear -> teacher is closed, and each class."""
+    sentences = []
+    for measure, title in MEASURES.items():
+        if any(measure not in result for result in results):
+            continue
+        for taught, alone in (("sclc_kd", "sclc"), ("physical_kd", "physical")):
+            found = gain(results, taught, alone, measure=measure)
+            if found is None:
+                continue
+            mean, half = found
+            verdict = "" if abs(mean) > half else ": no effect that these seeds can tell"
+            sentence = f"Distillation, {alone}: {mean:+.2f} +- {half:.2f} points of {title} (95 %, paired by seed)"
+            closed = share_closed(results, taught, measure, low=alone)
+            sentence += verdict + ("" if closed is None else f", {_share(closed)} of the gap {alone} -> teacher")
+            sentences.append(sentence + ".")
+        for row in ("physical", "physical_kd"):
+            closed = share_closed(results, row, measure)
+            if closed is not None:
+                sentences.append(f"{row} closes {_share(closed)} of the gap linear -> teacher in {title} (95 %).")
+    return "\n".join(f"- {sentence}" for sentence in sentences) + _classes(results)
+
+
+def share_closed(
+    results: Sequence[Mapping], row: str, measure: str, *, low: str = "linear", high: str = "teacher"
+) -> tuple[float, float] | None:
+    """How far ``row`` is on the way from ``low`` to ``high``, a ratio for each seed: mean and half of its interval.
+
+    None with fewer than two seeds that all three have, or where ``high`` is no higher than ``low``.
+    """
+    rows = by_row(results)
+    shared = sorted(set(rows.get(row, ())) & set(rows.get(low, ())) & set(rows.get(high, ())))
+    if len(shared) < 2:
+        return None
+    values = [tuple(rows[name][seed][measure] for name in (row, low, high)) for seed in shared]
+    if any(most <= least for _, least, most in values):
+        return None
+    return confidence([(value - least) / (most - least) for value, least, most in values])
+
+
+def _share(closed: tuple[float, float]) -> str:
+    return f"{100 * closed[0]:.0f} +- {100 * closed[1]:.0f} %"
+
+
+def _classes(results: Sequence[Mapping]) -> str:
+    """Mean IoU of every class in a line a row."""
+    lines = []
+    for row, seeds in by_row(results).items():
+        means = []
+        for name in next(iter(seeds.values()))["iou"]:
+            values = [r["iou"][name] for r in seeds.values() if r["iou"][name] is not None]
+            means.append(f"{name} {100 * statistics.fmean(values):.1f}" if values else f"{name} -")
+        lines.append(f"- {row}: " + ", ".join(means))
+    return "\n\nIoU of each class [%]:\n\n" + "\n".join(lines) if lines else ""
+
+
+def segmentation_method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> str:
+    """How the numbers were made."""
+    bench, models = configuration.settings.bench, configuration.settings.models
+    counts = results[0]["images"] if results else {}
+    channels, height, width = results[0]["size"] if results else (0, *bench.object.shape)
+    hidden = f"3 x 3 to {models.hidden[0]} maps, ReLU, " if models.hidden else ""
+    return (
+        f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
+        f"{counts.get('test')} that are read once, {height} x {width} pixels, "
+        f"{'grey' if channels == 1 else f'{channels} colours'}; IoU over all labelled test pixels at that size. "
+        f"Physical rows: {bench.slm.masks} phase masks of {bench.slm.shape[0]} x {bench.slm.shape[1]} pixels of the "
+        f"{bench.slm.device} preset at its native pitch and levels, {bench.route} route, camera {bench.camera.device} "
+        f"({bench.camera.shape[0]} x {bench.camera.shape[1]} binned pixels) with shot noise, read noise and ADC; its "
+        f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
+        f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
+        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. Mean and standard deviation over "
+        f"seeds. Settings: `experiments/configs/{configuration.path.name}`."
+    )
+
+
+SEGMENTATION = PaperTable(FUNCTION, SEGMENTATION_ROWS, segmentation_lines, segmentation_words, segmentation_method)

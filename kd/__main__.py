@@ -1,0 +1,6 @@
+"""``python -m kd``."""
+
+from kd.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What ``python -m kd train`` is told: one TOML file, and the models that it can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from kd.colour import ColourFrontEnd, channel_taps
+from kd.data.images import DataSplits
+from kd.readout import PooledLinear, PooledMLP
+from kd.sclc import SCLC
+from kd.seeding import initialised_with
+from kd.students import LinearCNN, OpticalFrontEnd, OpticalStudent, Student
+from kd.teachers import AlexNetTeacher, ConvTeacher, ResNetTeacher
+from kd.training import TrainingSettings
+from optics4f.config import BenchSpecification, ConfigError, Specification, read_toml, validated
+from optics4f.design import kinoform
+
+RowName = Literal["physical", "random_mask", "linear", "sclc", "readout_only", "teacher"]
+
+
+class DataTable(Specification):
+    """``[data]``: which images; ``options`` are those of the set's loader."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class ModelTable(Specification):
+    """``[model]``: what is trained, unless ``--row`` says otherwise, and what all rows share."""
+
+    row: RowName = "physical"
+    teacher: Literal["conv", "alexnet", "resnet"] = "conv"
+    teacher_width: int | None = Field(None, ge=1)  # channels of its first stage; its own default without
+    features: int = Field(4, ge=1)  # maps of the digital front ends; a bench has as many as masks
+    kernel_size: int = Field(7, ge=1)  # of the linear front end; that of the masks is free
+    pool: int = Field(4, ge=1)  # regions per axis of every student's readout
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of that readout
+    initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
+
+
+class TeacherTable(Specification):
+    """``[teacher]``: who teaches the student, and how the teacher itself is trained."""
+
+    checkpoint: Path | None = None  # of `train --row teacher`; without one a student learns from labels alone
+    training: TrainingSettings | None = None  # in place of [training]
+
+
+class Recipe(Specification):
+    """The whole file."""
+
+    bench: BenchSpecification | None = None
+    data: DataTable
+    model: ModelTable = ModelTable()
+    training: TrainingSettings = TrainingSettings()
+    teacher: TeacherTable = TeacherTable()
+
+    def schedule(self, row: str) -> TrainingSettings:
+        """How that row is trained."""
+        return self.teacher.training if row == "teacher" and self.teacher.training else self.training
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe for one row with one seed, and the text that it was read from."""
+
+    recipe: Recipe
+    text: str
+    source: str
+    row: str
+    seed: int
+
+    def build(self, data: DataSplits) -> nn.Module:
+        """The model, untrained.
+
+        Raises:
+            ConfigError: Class maps, which none of the rows can draw, or a bench for other images.
+        """
+        if data.train.labels.ndim > 1:
+            raise ConfigError(
+                f"{self.source}: data.name must be a set of one class an image, got {data.name}, with class maps."
+            )
+        return BUILDERS[self.row](self, data)
+
+
+def load_plan(path: str | Path, *, row: str | None = None, seed: int = 0) -> Plan:
+    """Read and check a file for ``python -m kd train``.
+
+    Args:
+        path: TOML file.
+        row: In place of ``model.row``.
+        seed: Of weights, masks, batches and noise.
+
+    Raises:
+        ConfigError: Any defect, in one line.
+    """
+    content, text = read_toml(path)
+    return plan_from(content, text, source=str(path), row=row, seed=seed)
+
+
+def plan_from(content: dict, text: str, *, source: str, row: str | None, seed: int) -> Plan:
+    """The same from parsed TOML."""
+    recipe = validated(Recipe, content, source=source, text=text)
+    row = recipe.model.row if row is None else row
+    if row not in BUILDERS:
+        raise ConfigError(f"row must be one of {', '.join(BUILDERS)}, got {row!r}.")
+    if row in OPTICAL and recipe.bench is None:
+        raise ConfigError(f"{source} has no table [bench], which the row {row} is made of.")
+    return Plan(recipe, text, source, row, seed)
+
+
+def _features(plan: Plan) -> int:
+    return plan.recipe.model.features if plan.recipe.bench is None else plan.recipe.bench.slm.masks
+
+
+def _channels(data: DataSplits) -> int:
+    return data.train.images.shape[1]
+
+
+def _readout(plan: Plan, data: DataSplits, channels: int) -> nn.Module:
+    table, classes = plan.recipe.model, len(data.classes)
+    if table.hidden:
+        return PooledMLP(channels, classes, pool=table.pool, hidden=table.hidden)
+    return PooledLinear(channels, classes, pool=table.pool)
+
+
+def _teacher(plan: Plan, data: DataSplits) -> nn.Module:
+    table, size = plan.recipe.model, data.train.images.shape[-1]
+    made = {"conv": ConvTeacher, "alexnet": AlexNetTeacher, "resnet": ResNetTeacher}[table.teacher]
+    options = {} if table.teacher_width is None else {"width": table.teacher_width}
+    return made(_channels(data), len(data.classes), **options, **({} if made is ResNetTeacher else {"size": size}))
+
+
+def _linear(plan: Plan, data: DataSplits) -> nn.Module:
+    count = _features(plan)
+    readout = _readout(plan, data, count)
+    return LinearCNN(_channels(data), readout, channels=count, kernel_size=plan.recipe.model.kernel_size)
+
+
+def _sclc(plan: Plan, data: DataSplits) -> nn.Module:
+    count = _features(plan)
+    return SCLC(_channels(data), _readout(plan, data, count), channels=(8, 16, count))
+
+
+def _readout_only(plan: Plan, data: DataSplits) -> nn.Module:
+    return Student(nn.Identity(), _readout(plan, data, _channels(data)))
+
+
+def _seeded(make: Callable[[Plan, DataSplits], nn.Module]) -> Callable[[Plan, DataSplits], nn.Module]:
+    def build(plan: Plan, data: DataSplits) -> nn.Module:
+        with initialised_with(plan.seed):
+            return make(plan, data)
+
+    return build
+
+
+def _physical(plan: Plan, data: DataSplits, *, trainable: bool = True) -> nn.Module:
+    """A student whose masks start as kinoforms of random complex kernels."""
+    bench, channels, images = plan.recipe.bench, _channels(data), tuple(data.train.images.shape[-2:])
+    shown = (images[0], images[1] * channels)
+    if bench.object.shape != shown:
+        raise ConfigError(
+            f"{plan.source}: bench.object.shape must be {list(shown)} for {channels} x {images[0]} x {images[1]} "
+            f"images of {data.name}, got {list(bench.object.shape)}."
+        )
+    hardware = bench.build()
+    shape = (hardware.slm.masks, channels, *(plan.recipe.model.initial_kernel,) * 2)
+    kernels = torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(plan.seed))
+    hardware.slm.set_values(kinoform(hardware, channel_taps(kernels, images[1])).to(hardware.slm.values.dtype))
+    with initialised_with(plan.seed):
+        readout = _readout(plan, data, hardware.slm.masks)
+    route = bench.build_route(hardware)
+    colours = {"channels": channels} if channels > 1 else {}
+    front = (ColourFrontEnd if colours else OpticalFrontEnd)(route, trainable=trainable, **colours)
+    return OpticalStudent(front, readout)
+
+
+OPTICAL = ("physical", "random_mask")
+BUILDERS: dict[str, Callable[[Plan, DataSplits], nn.Module]] = {
+    "physical": _physical,
+    "random_mask": lambda plan, data: _physical(plan, data, trainable=False),
+    "linear": _seeded(_linear),
+    "sclc": _seeded(_sclc),
+    "readout_only": _seeded(_readout_only),
+    "teacher": _seeded(_teacher),
+}

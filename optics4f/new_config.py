@@ -1,0 +1,135 @@
+"""A commented TOML file to start from, for devices that the presets know."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from string import Template
+
+from .devices import CameraDevice, Device, SLMDevice, camera_device, slm_device
+from .units import engineering
+
+FOCAL_LENGTHS = (0.125, 0.1, 0.075, 0.06, 0.05, 0.03, 0.02)  # m, of catalogue lenses
+GREEN = 532e-9  # m
+WINDOW = GREEN * 0.125 / 9.2e-6  # m, width of the SLM's window at the camera that the templates are laid out for
+SLM_NUMBERS = ("bit_depth", "fill_factor")
+CAMERA_NUMBERS = ("full_well", "read_noise", "bit_depth")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The numbers of a template that change with the devices.
+
+    Attributes:
+        slm: Pixels that are used.
+        camera: Pixels after binning.
+        camera_pitch: The largest that a binned pixel may be, in the window of the template [m].
+        object_pitch: Of the object, in binned camera pixels.
+    """
+
+    slm: tuple[int, int]
+    camera: tuple[int, int]
+    camera_pitch: float
+    object_pitch: float
+
+
+LAYOUTS = {
+    "bench": Layout((512, 512), (160, 200), 6.95e-6, 2),
+    "spots": Layout((512, 512), (160, 160), 6.95e-6, 4 / 3),
+    "kernels": Layout((192, 192), (96, 96), 13.85e-6, 2 / 3),
+    "tiles": Layout((384, 512), (120, 160), 27.65e-6, 1 / 3),
+}
+PURPOSES = tuple(LAYOUTS)
+
+
+def new_configuration(slm: str, purpose: str = "bench", *, camera: str = "basler-aca2440-75um") -> str:
+    """The text of a configuration that runs as it is, or that names the numbers which a preset does not know.
+
+    Args:
+        slm: Preset of the SLM.
+        purpose: ``"bench"`` to simulate; ``"spots"``, ``"kernels"``, ``"tiles"`` to design.
+        camera: Preset of the camera.
+
+    Returns:
+        TOML with comments. Both lenses have 125 mm, or less where the image would not fit on the sensor; pitch of the
+        object and binning of the camera scale with ``wavelength * focal_length / pitch`` of the SLM, so that the
+        sampling is about the same with all devices.
+
+    Raises:
+        ValueError: An unknown preset or purpose, or a device whose masks ``optics4f design`` cannot write.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"purpose must be one of {', '.join(PURPOSES)}, got {purpose!r}.")
+    panel, sensor = slm_device(slm), camera_device(camera)
+    if purpose != "bench" and panel.kind != "phase":
+        raise ValueError(
+            f"{purpose} must be designed for a phase SLM, got {slm} of kind {panel.kind}. Ask for a bench."
+        )
+    if panel.kind == "plm":
+        raise ValueError(
+            f"{slm} is a piston-mirror device whose phase per level no source gives. Describe it in Python."
+        )
+    layout, wavelength = LAYOUTS[purpose], _wavelength(panel)
+    pitch, sensor_pitch = _pitch(panel), _pitch(sensor)
+    for focal_length in FOCAL_LENGTHS:  # the longest for which the sensor is large enough
+        scale = wavelength * focal_length / pitch / WINDOW
+        binning = max(1, int(layout.camera_pitch * scale / sensor_pitch))
+        if _fits(layout.camera, binning, sensor):
+            break
+    shape = layout.slm
+    if panel.shape is not None:
+        shape = tuple(min(n, int(m)) for n, m in zip(shape, panel.shape.value, strict=True))
+    missing = {"slm": _unknown(panel, SLM_NUMBERS), "camera": _unknown(sensor, CAMERA_NUMBERS)}
+    named = [f"bench.{table}.{name}" for table, names in missing.items() for name in names]
+    dark = sensor.dark_current
+    text = Template((resources.files(__package__) / "templates" / f"{purpose}.toml").read_text(encoding="utf-8"))
+    filled = text.substitute(
+        slm=slm,
+        camera=camera,
+        missing=f"# To be filled in, for no source of the presets states it: {', '.join(named)}.\n" if named else "",
+        wavelength=_length(wavelength),
+        focal_length=_length(focal_length),
+        object_pitch=_length(layout.object_pitch * binning * sensor_pitch),
+        slm_shape=list(shape),
+        panel="" if panel.shape is None else " of {:.0f} x {:.0f}".format(*panel.shape.value),
+        slm_blanks=_blanks(missing["slm"]),
+        camera_blanks=_blanks(missing["camera"]),
+        binning=binning,
+        dark="" if dark is None else f"; the preset states {dark.value:g} {dark.unit}",
+    )
+    return re.sub(r"\n{3,}", "\n\n", filled)
+
+
+def _length(metres: float) -> str:
+    return f'"{engineering(metres, "m", 6)}"'
+
+
+def _wavelength(panel: SLMDevice) -> float:
+    """Green where the device takes it, else the middle of its range [m]."""
+    if panel.wavelength_range is None:
+        return GREEN
+    low, high = panel.wavelength_range.value
+    return GREEN if low <= GREEN <= high else (low + high) / 2
+
+
+def _pitch(device: SLMDevice | CameraDevice) -> float:
+    if device.pitch is None:
+        raise ValueError(
+            f"the pitch of {device.slug} must be known to lay out a bench, but no source gives it. Start from another "
+            "device, then change device and pitch in the file."
+        )
+    return device.pitch.value
+
+
+def _fits(shape: tuple[int, int], binning: int, sensor: CameraDevice) -> bool:
+    return sensor.shape is None or all(n * binning <= m for n, m in zip(shape, sensor.shape.value, strict=True))
+
+
+def _unknown(device: Device, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if getattr(device, name) is None]
+
+
+def _blanks(names: list[str]) -> str:
+    """A line to fill in for each number that has to be stated."""
+    return "".join(f"# {name} =                          # unknown for this preset: state yours\n" for name in names)

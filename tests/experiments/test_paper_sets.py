@@ -1,0 +1,135 @@
+"""Tables of colour sets and of light without coherence: every row builds, and what is linear is linear."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.paper import table_rows
+from experiments.paper_rows import PAPER_ROWS
+from experiments.paper_run import light_of, nonlinearity
+from experiments.paper_settings import CONFIGURATIONS, PaperConfiguration, load_paper
+from kd.colour import ColourFrontEnd, DifferentialFrontEnd
+from kd.data.images import DataSplits, LabelledImages
+from kd.training import TrainingSettings, fit
+from optics4f.config import ConfigError
+
+
+def noise(count: int, shape: tuple[int, int, int], classes: int) -> DataSplits:
+    """Images of noise, as many for each part."""
+    generator = torch.Generator().manual_seed(0)
+    some = LabelledImages(torch.rand(count, *shape, generator=generator), torch.arange(count) % classes)
+    return DataSplits("noise", tuple(map(str, range(classes))), some, some, some)
+
+
+@pytest.fixture
+def colour(tmp_path) -> PaperConfiguration:
+    """The file of CIFAR-10 with two small masks."""
+    text = (CONFIGURATIONS / "paper_cifar10.toml").read_text()
+    path = tmp_path / "colour.toml"
+    path.write_text(text.replace("shape = [128, 128]", "shape = [64, 72]").replace("masks = 16", "masks = 2"))
+    return load_paper(path)
+
+
+@pytest.mark.filterwarnings("ignore::optics4f.sampling.SamplingWarning")
+def test_every_row_of_a_colour_set_builds_and_only_the_linear_ones_are_linear(colour):
+    data = noise(32, (3, 32, 32), 10)
+    sizes = {}
+    for name, row in PAPER_ROWS.items():
+        if row.taught:
+            continue  # built as the one beside it
+        model = row.build(colour.settings, data, 0)
+        if hasattr(model, "reseed"):
+            model.reseed(0)
+        with torch.no_grad():
+            assert model.eval()(data.test.images[:2]).shape == (2, 10), name
+        if name != "teacher":
+            assert (nonlinearity(model, data) < 1e-4) == row.linear, name
+            sizes[name] = sum(p.numel() for p in model.readout.parameters())
+    assert len({sizes[name] for name in sizes if name != "readout_only"}) == 1, "the same readout for every student"
+    assert sizes["readout_only"] > sizes["physical"], "three maps in place of two"
+
+
+@pytest.mark.filterwarnings("ignore::optics4f.sampling.SamplingWarning")
+def test_what_a_row_tells_of_its_light(colour):
+    data = noise(32, (3, 32, 32), 10)
+    physical, linear = (PAPER_ROWS[row].build(colour.settings, data, 0) for row in ("physical", "physical_linear"))
+    assert isinstance(physical.front_end, ColourFrontEnd) and isinstance(linear.front_end, DifferentialFrontEnd)
+    told = light_of(physical, data), light_of(linear, data)
+    assert [found["exposures"] for found in told] == [2, 4], "two for each signed kernel"
+    for model, found in zip((physical, linear), told, strict=True):
+        assert 0 < found["light_on_camera"] < found["light_in_window"] <= 1.001
+        assert "photons_per_image" not in found, "nobody states the quantum efficiency of this sensor"
+        camera = model.front_end.bench.camera
+        camera.sensor = type(camera.sensor)(**{**vars(camera.sensor), "quantum_efficiency": 0.5})
+        again = light_of(model, data)
+        assert again["photons_per_image"] == pytest.approx(2 * found["electrons_per_image"])
+
+
+@pytest.mark.filterwarnings("ignore::optics4f.sampling.SamplingWarning")
+def test_a_lens_without_masks_brings_the_channels_in_turn(colour):
+    """Frame k shows channel k alone, up to what leaks from the channels beside it."""
+    data = noise(2, (3, 32, 32), 10)
+    front = PAPER_ROWS["plain_lens"].build(colour.settings, data, 0).front_end
+    for channel in range(3):
+        shown = torch.zeros(1, 3, 32, 32)
+        shown[:, channel] = 1
+        brightness = front.expected(shown).mean((0, 2, 3))
+        assert brightness.argmax() == channel if channel < 2 else brightness.max() < 0.1
+
+
+def test_photons_stand_in_the_table_where_they_are_known():
+    line = {"row": "physical", "test_accuracy": 0.9, "readout_parameters": 1, "digital_macs": 2, "exposures": 3}
+    line |= {"electrons_per_image": 1e6}
+    rows = table_rows([{**line, "seed": 0}])
+    assert rows[0]["exposures"] == "3" and rows[0]["light an image"] == "1e+06 electrons"
+    rows = table_rows([{**line, "seed": 0, "photons_per_image": 2e6}])
+    assert rows[0]["light an image"] == "2e+06 photons"
+
+
+def test_without_a_table_of_efficiency_nothing_is_added_to_the_loss():
+    """What is trained with the files of MNIST stays what it was."""
+    settings = load_paper(CONFIGURATIONS / "paper_mnist.toml").settings
+    assert PAPER_ROWS["physical"].build(settings, noise(2, (1, 28, 28), 10), 0).penalty() is None
+
+
+def test_the_penalty_is_part_of_every_step():
+    class Model(torch.nn.Linear):
+        def penalty(self):
+            return 100 * self.weight.square().sum()
+
+    def trained(kind):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Flatten(), kind(6, 2))
+        model.penalty = getattr(model[1], "penalty", lambda: None)
+        fit(
+            model,
+            noise(16, (1, 2, 3), 2),
+            TrainingSettings(epochs=5, batch_size=8, learning_rate=0.1),
+            seed=0,
+            progress=False,
+        )
+        return model[1].weight.norm().item()
+
+    assert trained(Model) < 0.5 * trained(torch.nn.Linear)
+
+
+def test_dropout_needs_filters(tmp_path):
+    path = Path(tmp_path) / "dropout.toml"
+    path.write_text((CONFIGURATIONS / "paper_digits.toml").read_text().replace("pool = 4", "pool = 4\ndropout = 0.2"))
+    with pytest.raises(ConfigError, match="dropout must be 0 without models.filters, got 0.2"):
+        load_paper(path)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "orl_faces", "cats_dogs"])
+def test_the_readout_is_no_larger_than_the_published_one(name):
+    """1.62 million parameters behind 16 kernels (NTK-KD, arXiv 2508.08421)."""
+    settings = load_paper(CONFIGURATIONS / f"paper_{name}.toml").settings
+    channels = 1 if name == "orl_faces" else 3
+    height, width = settings.bench.object.shape
+    assert width == channels * height
+    data = noise(2, (channels, height, height), 40 if name == "orl_faces" else 10)
+    model = PAPER_ROWS["twin"].build(settings, data, 0)
+    assert sum(p.numel() for p in model.readout.parameters()) < 1.62e6
+    assert math.prod(settings.bench.camera.shape) >= settings.models.pool**2
