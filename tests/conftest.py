@@ -1,16 +1,18 @@
 """What all tests share."""
 
 import signal
-from collections.abc import Iterator
+import threading
 
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C as in a terminal: a shell starts what runs in the background deaf to it, and children inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:
+@pytest.fixture(autouse=True)
+def _interruptible() -> None:
+    """Ctrl-C as in a terminal, for the tests that press it and the processes that they start.
+
+    A shell starts what runs in the background deaf to it, and some libraries put handlers of their own in place.
+    """
+    if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
