@@ -66,7 +66,8 @@ def readout(settings: PaperSettings, data: DataSplits, channels: int) -> nn.Modu
         layers = {"filters": models.filters, "hidden": models.hidden, "dropout": models.dropout}
         return PooledConv(channels, classes, pool=models.pool, **layers)
     if models.hidden:
-        return PooledMLP(channels, classes, pool=models.pool, hidden=models.hidden)
+        layers = {"hidden": models.hidden, "dropout": models.dropout, "root": models.root}
+        return PooledMLP(channels, classes, pool=models.pool, **layers)
     return PooledLinear(channels, classes, pool=models.pool)
 
 

@@ -31,7 +31,8 @@ class PaperModels(Specification):
     pool: int = Field(8, ge=1)  # regions per axis of every student's readout
     filters: tuple[Annotated[int, Field(ge=1)], ...] = ()  # maps behind the 3 x 3 convolutions of that readout
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
-    dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters alone
+    dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters or hidden layers
+    root: float = Field(0.0, ge=0)  # of what the readout sees, from this signal on; with hidden layers alone
     initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
 
 
@@ -72,8 +73,11 @@ def load_paper(path: str | Path) -> PaperConfiguration:
     settings = validated(PaperSettings, content, source=str(path), text=text)
     if settings.models.kernel_size % 2 == 0:
         raise ConfigError(f"{path}: models.kernel_size must be odd, got {settings.models.kernel_size}.")
-    if settings.models.dropout and not settings.models.filters:
-        raise ConfigError(f"{path}: models.dropout must be 0 without models.filters, got {settings.models.dropout:g}.")
+    models = settings.models
+    if models.dropout and not (models.filters or models.hidden):
+        raise ConfigError(f"{path}: models.dropout must be 0 without filters or hidden layers, got {models.dropout:g}.")
+    if models.root and (models.filters or not models.hidden):
+        raise ConfigError(f"{path}: models.root must be 0 without hidden layers or with filters, got {models.root:g}.")
     return PaperConfiguration(settings, text, Path(path))
 
 

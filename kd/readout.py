@@ -43,32 +43,51 @@ class PooledMLP(nn.Module):
 
     The nonlinear back end of Xiang et al. (2022) is of this kind, with ``pool=6`` and ``hidden=(512, 256)``.
 
+    Shot noise grows with the root of the light. Behind the root it has the same spread everywhere (Anscombe,
+    Biometrika 35, 246, 1948), and bright regions no longer outshine what dim ones tell: ``root`` asks for
+    ``x / sqrt(abs(x) + root)``, which keeps the sign of feature maps that have one, and is finite at zero.
+
     Args:
         channels: Feature maps of the front end.
         classes: Number of classes.
         pool: Regions per axis; each map becomes ``pool * pool`` averages.
         hidden: Units of each hidden layer.
+        dropout: Share of features dropped before each linear layer in training.
+        root: Signal below which the root is linear, in the units of the features; 0 takes no root.
 
     Shape:
         - Input ``(B, channels, height, width)``, output logits ``(B, classes)``.
     """
 
-    def __init__(self, channels: int, classes: int, *, pool: int = 4, hidden: Sequence[int] = (64,)) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        pool: int = 4,
+        hidden: Sequence[int] = (64,),
+        dropout: float = 0.0,
+        root: float = 0.0,
+    ) -> None:
         super().__init__()
         self.pool = pool
+        self.root = root
         widths = [channels * pool**2, *hidden]
         self.normalise = nn.BatchNorm1d(widths[0])
         layers: list[nn.Module] = []
+        drop = [nn.Dropout(dropout)] if dropout else []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+            layers += [*drop, nn.Linear(before, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, *drop, nn.Linear(widths[-1], classes))
 
     def forward(self, features: Tensor) -> Tensor:
         averages = adaptive_avg_pool2d(features, self.pool)
+        if self.root:
+            averages = averages / (averages.abs() + self.root).sqrt()
         return self.layers(self.normalise(averages.flatten(1)))
 
     def extra_repr(self) -> str:
-        return f"pool={self.pool}"
+        return f"pool={self.pool}, root={self.root:g}"
 
 
 class CompactConv(nn.Module):

@@ -115,11 +115,30 @@ def test_the_penalty_is_part_of_every_step():
     assert trained(Model) < 0.5 * trained(torch.nn.Linear)
 
 
-def test_dropout_needs_filters(tmp_path):
-    path = Path(tmp_path) / "dropout.toml"
-    path.write_text((CONFIGURATIONS / "paper_digits.toml").read_text().replace("pool = 4", "pool = 4\ndropout = 0.2"))
-    with pytest.raises(ConfigError, match="dropout must be 0 without models.filters, got 0.2"):
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        ("dropout = 0.2", "dropout must be 0 without filters or hidden layers, got 0.2"),
+        ("root = 0.01", "root must be 0 without hidden layers or with filters, got 0.01"),
+        ("root = 0.01\nfilters = [4]\nhidden = [4]", "root must be 0 without hidden layers or with filters, got 0.01"),
+    ],
+)
+def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
+    path = Path(tmp_path) / "readout.toml"
+    text = (CONFIGURATIONS / "paper_digits.toml").read_text()
+    assert "hidden" not in text
+    path.write_text(text.replace("pool = 4", f"pool = 4\n{lines}"))
+    with pytest.raises(ConfigError, match=refusal):
         load_paper(path)
+
+
+def test_the_table_says_what_its_readout_does(tmp_path):
+    path = Path(tmp_path) / "readout.toml"
+    text = (CONFIGURATIONS / "paper_digits.toml").read_text()
+    path.write_text(text.replace("pool = 4", "pool = 4\nhidden = [6]\ndropout = 0.2\nroot = 0.01"))
+    model = PAPER_ROWS["linear"].build(load_paper(path).settings, noise(2, (1, 8, 8), 10), 0)
+    assert model.readout.root == 0.01
+    assert [layer.p for layer in model.readout.layers if isinstance(layer, torch.nn.Dropout)] == [0.2, 0.2]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "orl_faces", "cats_dogs"])

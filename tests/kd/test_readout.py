@@ -77,6 +77,37 @@ def test_each_readout_learns_which_map_is_bright(build):
     assert (readout.eval()(images).argmax(-1) == labels).all()
 
 
+def test_a_root_gives_shot_noise_the_same_spread_everywhere():
+    """The spread of the root of a Poisson number is 1/2 whatever its mean: the number's own is the root of it."""
+    seen = []
+    readout = PooledMLP(1, 2, pool=6, hidden=(), root=1e-9)
+    readout.normalise = torch.nn.Identity()
+    readout.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    means = torch.tensor([100.0, 1000.0, 10000.0]).repeat_interleave(12).view(1, 1, 6, 6).expand(4000, 1, 6, 6)
+    readout(torch.poisson(means, generator=torch.Generator().manual_seed(0)))
+    spread = seen[0].std(0).view(3, 12).mean(1)
+    torch.testing.assert_close(spread, torch.full((3,), 0.5), rtol=0.01, atol=0)  # 48 000 draws each: 0.3 %
+
+
+def test_a_root_keeps_the_sign_and_is_finite_at_zero():
+    readout = PooledMLP(1, 2, pool=2, hidden=(), root=0.01)
+    readout.normalise, readout.layers = torch.nn.Identity(), torch.nn.Identity()
+    maps = torch.tensor([[[[-4.0, 0.0], [0.01, 4.0]]]], requires_grad=True)
+    (slope,) = torch.autograd.grad((seen := readout(maps)).sum(), maps)
+    torch.testing.assert_close(seen, torch.tensor([[-4 / 4.01**0.5, 0, 0.01 / 0.02**0.5, 4 / 4.01**0.5]]))
+    torch.testing.assert_close(slope[0, 0, 0, 1], torch.tensor(10.0))  # 1 / sqrt(root)
+
+
+def test_dropout_stands_before_each_linear_layer_and_rests_in_evaluation():
+    readout = PooledMLP(2, 3, pool=2, hidden=(5,), dropout=0.4)
+    assert [type(layer).__name__ for layer in readout.layers] == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    maps = torch.rand(4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    readout.eval()
+    assert torch.equal(readout(maps), readout(maps))
+    readout.train()
+    assert not torch.equal(readout(maps), readout(maps))
+
+
 def test_hidden_layers_make_the_readout_nonlinear():
     a, b = frames(2, 3, 8, 8), frames(2, 3, 8, 8, seed=1)
     for readout, linear in ((PooledLinear(3, 4), True), (PooledMLP(3, 4, hidden=()), True), (PooledMLP(3, 4), False)):
