@@ -44,13 +44,19 @@ def cost(
 ) -> None:
     """Latency and energy of optics and electronics against the size of the image, and where they cross.
 
+    A file with a table [students] asks for the trained students of a paper's table, at the size of their images.
+
     Example: python -m experiments cost experiments/configs/cost_demo.toml
     """
     with errors_in_one_line():
         from .cost_command import run_cost
         from .cost_settings import load_cost_configuration
+        from .student_cost import is_student_cost, load_student_cost, run_student_cost
 
-        run_cost(load_cost_configuration(config), out, Console())
+        if is_student_cost(config):
+            run_student_cost(load_student_cost(config), out, Console())
+        else:
+            run_cost(load_cost_configuration(config), out, Console())
 
 
 @app.command()

@@ -28,12 +28,13 @@ def quantity_rows(curves: Sequence[Curve], quantity: Quantity) -> list[dict[str,
         spreads = curve.spread(quantity)
         if all(spread is None for spread in spreads):
             continue
-        cells = {str(side): _cell(spread, UNITS[quantity]) for side, spread in zip(curve.sides, spreads, strict=True)}
+        cells = {str(side): cell(spread, UNITS[quantity]) for side, spread in zip(curve.sides, spreads, strict=True)}
         rows.append({"system": curve.name, "evidence": ", ".join(dict.fromkeys(curve.kinds))} | cells)
     return rows
 
 
-def _cell(spread: Spread | None, unit: str) -> str:
+def cell(spread: Spread | None, unit: str) -> str:
+    """A median between its bounds."""
     if spread is None:
         return "does not fit"
     low, middle, high = (engineering(value, unit, 3) for value in spread)
@@ -51,7 +52,7 @@ def break_even_rows(prices: Mapping[tuple[str, str], np.ndarray], sides: Sequenc
     for (optics, network), draws in prices.items():
         cells = {}
         for side, spread, column in zip(sides, spreads(draws), draws.T, strict=True):
-            cells[str(side)] = "saves no operation" if np.isinf(column).all() else _cell(spread, "J")
+            cells[str(side)] = "saves no operation" if np.isinf(column).all() else cell(spread, "J")
         rows.append({"optics": optics, "instead of": network} | cells)
     return rows
 
@@ -113,7 +114,7 @@ def report(
     command: str,
     machine: Mapping,
 ) -> str:
-    """The whole result as one Markdown page."""
+    """The whole result as one Markdown page; each of the ``prices`` has the shape ``(draws, sides)``."""
     parts = [
         "# Latency and energy against the size of the image\n",
         f"Made by `{command}` on {machine['processor']}, torch {machine['torch']}, commit {machine['commit']}, "

@@ -55,7 +55,7 @@ def measured(
     """
     found: dict[str, list[Inference]] = {}
     records = []
-    with _threads(settings.threads):
+    with threads(settings.threads):
         for side in (side for side in sides if side <= settings.measured_to):
             image_size = max(task.kernels, task.teacher_width) * side**2
             room = LARGEST_LAYER.get(torch.device(settings.device).type, LARGEST_LAYER["cpu"]) // image_size
@@ -78,7 +78,8 @@ def measured(
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch for a while; as many as before where none are stated."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,0 +1,147 @@
+"""What trained students cost: who does as well, how the optics are laid out, and the price at which both are even."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.hardware_cost import optical_cost
+from experiments.student_cost import (
+    accuracy_rows,
+    is_student_cost,
+    layouts,
+    load_student_cost,
+    run_student_cost,
+    student_task,
+)
+from optics4f.config import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
+SYSTEMS = ("LCOS 60 Hz, 75 fps camera", "fixed plate, scene, 75 fps camera")
+ACCURACY = {"physical_kd": (0.95, 0.96, 0.94), "teacher": (0.97, 0.98, 0.96), "twin": (0.94, 0.97, 0.95)}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A file that compares made-up results of the digits' table, and the results beside it."""
+
+    def write(**changes):
+        lines = [
+            {"row": row, "seed": seed, "test_accuracy": value, "digital_macs": 1280}
+            for row, values in ACCURACY.items()
+            for seed, value in enumerate(values)
+        ]
+        (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        made = {"systems": list(SYSTEMS), "results": "results.jsonl", "digital": ["teacher", "twin"]} | changes
+        path = tmp_path / "students.toml"
+        path.write_text(
+            f'optics_of = "{CONFIGS / "cost_demo.toml"}"\nsystems = {json.dumps(made["systems"])}\n[students]\n'
+            f'paper = "{CONFIGS / "paper_digits.toml"}"\nresults = "{made["results"]}"\n'
+            f"digital = {json.dumps(made['digital'])}\ndraws = 40\n[electronics]\nthreads = 1\nbatch_sizes = [1, 4]\n"
+            'rounds = 1\nseconds = 0.01\nrooflines = ["h100-sxm"]\nprices = ["digital-mac-ntkd-edge"]\n'
+        )
+        return path
+
+    return write
+
+
+def test_the_file_says_what_it_is(written):
+    assert is_student_cost(written())
+    assert is_student_cost(CONFIGS / "cost_mnist.toml")
+    assert not is_student_cost(CONFIGS / "cost_demo.toml")
+
+
+def test_seeds_say_who_does_as_well(written):
+    """Paired differences of (2, 2, 2) and (-1, 1, 1) points; Student's 4.303 for two degrees of freedom."""
+    rows = accuracy_rows(load_student_cost(written()), {"teacher": 5_000_000, "twin": 1000})
+    assert [row["network"] for row in rows] == ["physical_kd", "teacher", "twin"]
+    assert rows[1]["beside the optical student"].startswith("does better: +2.00 +- 0.00")
+    half = 4.3027 * math.sqrt(4 / 3) / math.sqrt(3)
+    assert rows[2]["beside the optical student"].startswith(f"not told apart: +0.33 +- {half:.2f}")
+    assert rows[1]["digital MACs"] == "5,000,000"
+
+
+def test_masks_as_trained_take_an_exposure_each(written):
+    asked = load_student_cost(written())
+    _, side, exposures = student_task(asked)
+    masks = asked.paper.bench.slm.masks
+    assert (side, exposures) == (32, masks)
+    in_turn, tiled = layouts(asked, asked.optics[SYSTEMS[0]]).values()
+    assert (in_turn.exposures, tiled.exposures) == (masks, 1)
+    # 16 binned pixels of 16 x 3.45 um, on a sensor of 3.45 um
+    assert in_turn.camera.shape == (256, 256)
+    assert in_turn.digital.macs == tiled.digital.macs == 1280
+    assert optical_cost(in_turn).energy.nominal > masks / 2 * optical_cost(tiled).energy.nominal
+
+
+def test_a_plate_that_stays_shows_all_kernels_at_once(written):
+    asked = load_student_cost(written())
+    (only,) = layouts(asked, asked.optics[SYSTEMS[1]])
+    assert only.startswith("all kernels on one mask")
+
+
+@pytest.fixture
+def result(written, tmp_path):
+    content = run_student_cost(load_student_cost(written()), tmp_path / "out", Console(quiet=True))
+    return content, tmp_path / "out"
+
+
+def test_files_are_whole_and_label_what_is_modelled(result):
+    content, out = result
+    assert json.loads((out / "cost.json").read_text())["ratios"] == json.loads(json.dumps(content["ratios"]))
+    text = (out / "cost.md").read_text()
+    assert "not trained so" in text
+    for name in content["electronics"]:
+        assert "modelled" in name or name.split(",")[0] in ("teacher", "twin")
+    records = [json.loads(line) for line in (out / "inference.jsonl").read_text().splitlines()]
+    assert {record["batch_size"] for record in records} == {1, 4}
+
+
+def test_at_the_break_even_price_both_take_the_same_energy(result):
+    """The medians of one column, as the draws of a display's optics differ in nothing but the optics."""
+    content, _ = result
+    (row,) = (
+        row
+        for row in content["break_even"]
+        if row["optics"].startswith(f"{SYSTEMS[0]}: all kernels") and row["instead of"] == "teacher"
+    )
+    terms = {(t["group"], t["name"]): t for t in content["terms"][row["optics"]]}
+    fixed = terms["result", "energy"]["nominal"] - terms["energy", "digital readout"]["nominal"]
+    macs = 1280 + row["operations saved"]
+    low, middle, high = row["price"]
+    assert low < middle < high
+    # at the nominal values: fixed + 1280 e = macs e
+    assert low < fixed / (macs - 1280) < high
+
+
+def test_optics_over_electronics_is_of_medians_where_only_one_is_drawn(result):
+    """A price without a range: the ratio of any quantile of the optics to it."""
+    content, _ = result
+    (row,) = (
+        row
+        for row in content["ratios"]
+        if row["optics"].startswith(f"{SYSTEMS[0]}: all kernels")
+        and row["electronics"].startswith("teacher, at the edge")
+        and row["quantity"] == "energy per image"
+    )
+    ours = np.array(content["optics"][row["optics"]]["energy per image"])
+    theirs = np.array(content["electronics"][row["electronics"]]["energy per image"])
+    assert theirs[0] == theirs[2]
+    np.testing.assert_allclose(row["ratio"], ours / theirs[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"systems": ["LCOS 61 Hz"]}, "systems must be of .*cost_demo.toml: LCOS 60 Hz"),
+        ({"results": "nothing.jsonl"}, "students.results must be JSON lines of a table"),
+        ({"digital": ["linear"]}, "must hold a result of row linear. Train it"),
+        ({"digital": ["lineal"]}, "students.digital"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(written, changes, refusal):
+    with pytest.raises(ConfigError, match=refusal):
+        load_student_cost(written(**changes))
