@@ -70,7 +70,7 @@ def gathered(value: Any) -> list[Any]:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """Sum over the processes, in place."""
+    """Sum of a tensor of any shape over the processes, in place."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor

@@ -27,7 +27,7 @@ Objective = Callable[[nn.Module, nn.Module, Tensor, Tensor], tuple[Tensor, Tenso
 
 
 def labels_alone(model: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy with the labels; the teacher is not asked. 0 where every pixel is ignored."""
+    """Logits and cross entropy with the labels, 0-d; the teacher is not asked. 0 where every pixel is ignored."""
     logits = model(images)
     if labels.ndim == 1:
         return logits, cross_entropy(logits, labels)

@@ -100,6 +100,8 @@ class OpticalFrontEnd(nn.Module):
         self.efficiency_weight = efficiency_weight
         self.generator: torch.Generator | None = None
         self.bench.slm.values.requires_grad_(trainable)
+        self._acting = self.bench.slm.active  # what the hardware does when all of it acts
+        self._share = 1.0
 
     @property
     def bench(self) -> FourF:
@@ -109,6 +111,28 @@ class OpticalFrontEnd(nn.Module):
     def reseed(self, seed: int) -> None:
         """Start the camera's noise again from ``seed``."""
         self.generator = torch.Generator(self.bench.slm.values.device).manual_seed(seed)
+
+    @property
+    def share(self) -> float:
+        """How much of the hardware acts: 0 an ideal SLM and no noise, 1 all that the bench was built with."""
+        return self._share
+
+    def harden(self, share: float) -> None:
+        """Let so much of the hardware act: the SLM's defects in the order of the light, then the camera's noise.
+
+        The ADC always rounds. Of n defects and the noise, the first ``share * (n + 1)`` act, rounded down.
+
+        Args:
+            share: Between 0, ideal, and 1, everything.
+
+        Raises:
+            ValueError: Another share.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be between 0 and 1, got {share:g}.")
+        self._share = share
+        acting = int(share * (len(self._acting) + 1))
+        self.bench.slm.switch(**{name: i < acting for i, name in enumerate(self._acting)})
 
     @property
     def exposures(self) -> int:
@@ -152,7 +176,8 @@ class OpticalFrontEnd(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.noise and self.generator is None:
             raise ValueError("the camera's noise needs a seed. Call reseed(seed) first, or build with noise=False.")
-        return self.features(self.bench.detect(self.light(images), self.generator if self.noise else None))
+        noise = self.generator if self.noise and self.share == 1 else None
+        return self.features(self.bench.detect(self.light(images), noise))
 
 
 class OpticalStudent(Student):
@@ -172,8 +197,12 @@ class OpticalStudent(Student):
         """Start the camera's noise again from ``seed``."""
         self.front_end.reseed(seed)
 
+    def harden(self, share: float) -> None:
+        """Let so much of the hardware act: :meth:`OpticalFrontEnd.harden`."""
+        self.front_end.harden(share)
+
     def penalty(self) -> Tensor | None:
-        """What the front end adds to the loss: :meth:`OpticalFrontEnd.penalty`."""
+        """What the front end adds to the loss, 0-d: :meth:`OpticalFrontEnd.penalty`."""
         return self.front_end.penalty()
 
     def parameter_groups(self, learning_rate: float, mask_learning_rate: float) -> list[dict]:

@@ -6,7 +6,8 @@ A model may say more about itself, and need not:
   ``lr``;
 - ``reseed(seed)`` restarts the noise that the model draws (a camera's), before each epoch and each evaluation. It
   keeps its generator in an attribute, so that a resumed run can go on in it;
-- ``penalty()`` returns a scalar that is added to the loss of every batch, or ``None``.
+- ``penalty()`` returns a scalar that is added to the loss of every batch, or ``None``;
+- ``harden(share)`` lets so much of the hardware act, from 0 (ideal) to 1: the ``curriculum`` of the settings.
 """
 
 from __future__ import annotations
@@ -54,12 +55,14 @@ class TrainingSettings(BaseModel):
     validate_every: int = Field(default=2, ge=1)  # epochs; the last one is always validated
     patience: int | None = Field(default=None, ge=1)  # validations without a new best before training stops
     augmentation: AugmentationSettings = AugmentationSettings()
+    curriculum: float = Field(default=0.0, ge=0, lt=1)  # part of the epochs in which hardware grows from ideal to full
 
 
 class EpochRecord(TypedDict):
     """One epoch, ready for JSON; ``restored`` marks the epoch whose weights the model has after ``fit``.
 
     Accuracies are shares of images, or of the pixels that count; ``validation_mean_iou`` is of class maps alone.
+    ``seconds`` [s] are those of the epoch, validation included.
     """
 
     epoch: int
@@ -159,6 +162,7 @@ def fit(
         while run["epoch"] < settings.epochs and not _is_over(run, settings):
             start, epoch = time.perf_counter(), run["epoch"] + 1
             model.train()
+            _harden(model, settings, run["epoch"])
             generator.set_state(run["order"])
             noise_seed = int(torch.randint(2**31, (), generator=generator)) + rank()
             if run["step"] == 0:  # not in the middle of an epoch that is resumed
@@ -204,6 +208,7 @@ def fit(
                     f"loss must stay finite, got {record['loss']} in epoch {epoch} of {label}. Lower learning_rate."
                 )
             if epoch % settings.validate_every == 0 or epoch == settings.epochs:
+                _harden(model, settings, settings.epochs)  # what counts is the whole hardware
                 _validate(model, data, record, run)
             record["seconds"] = time.perf_counter() - start
             run["history"].append(record)
@@ -213,6 +218,7 @@ def fit(
             save()
             bar.update(task, description=_describe(label, record, run["best_score"][0]))
     model.load_state_dict(run["best"])
+    _harden(model, settings, settings.epochs)
     run["history"][run["best_epoch"] - 1]["restored"] = True
     return run["history"]
 
@@ -240,13 +246,19 @@ def _identity(
 ) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's state."""
     return {
-        **settings.model_dump(mode="json"),
+        **settings.model_dump(mode="json", exclude=set() if settings.curriculum else {"curriculum"}),
         "seed": seed,
         "processes": world_size(),
         "objective": getattr(objective, "__name__", repr(objective)),
         "data": [data.name, len(data.train), len(data.validation), *data.train.images.shape[1:]],
         **{f"shape of {name}": list(tensor.shape) for name, tensor in model.state_dict().items()},
     }
+
+
+def _harden(model: nn.Module, settings: TrainingSettings, epoch: int) -> None:
+    """The share of the hardware that acts in this epoch, which grows evenly; all of it acts from the second part on."""
+    if settings.curriculum and hasattr(model, "harden"):
+        model.harden(min(1.0, epoch / (settings.curriculum * settings.epochs)))
 
 
 def _is_over(run: dict[str, Any], settings: TrainingSettings) -> bool:

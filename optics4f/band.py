@@ -21,7 +21,7 @@ def band_limit(extent: float, wavelength: float, distance: float | Tensor) -> fl
     Args:
         extent: Width of the padded window [m].
         wavelength: Wavelength in the medium [m].
-        distance: Distance to travel [m].
+        distance: Distance to travel [m], a number or a 0-d tensor, as is what comes back.
     """
     return 1 / (wavelength * (1 + (2 * distance / extent) ** 2) ** 0.5)
 
@@ -82,7 +82,7 @@ def in_band(
     is the band limit of Matsushima and Shimobaba (2009).
 
     Args:
-        frequency: Frequencies along the axis [cycles/m].
+        frequency: Frequencies along the axis [cycles/m], of a shape that broadcasts with ``fz``, as the mask does.
         fz: Axial frequency [cycles/m], not negative; ``1/wavelength`` everywhere is the paraxial case.
         extent: Width ``W`` of the window [m].
         distance: Distance to travel [m].

@@ -180,7 +180,7 @@ def noll_terms(error: NDArray, grid: Grid, indices: Sequence[int]) -> tuple[dict
     """A map as ``bench.slm.effects.flatness`` of a configuration states it.
 
     Args:
-        error: Phase error on the used area [rad], unwrapped.
+        error: Phase error on the used area [rad], shape ``grid.shape``, unwrapped.
         grid: The used area.
         indices: Noll indices to fit, such as ``range(2, 16)``; piston is fitted and dropped.
 
@@ -198,7 +198,10 @@ def noll_terms(error: NDArray, grid: Grid, indices: Sequence[int]) -> tuple[dict
 
 
 def unwrapped(phase: NDArray) -> NDArray:
-    """A phase without its jumps by 2 pi, along the rows and then down the columns; it must be smooth and finite."""
+    """A phase [rad] without its jumps by 2 pi, ``(height, width)``, along the rows and then down the columns.
+
+    It must be smooth and finite.
+    """
     return np.unwrap(np.unwrap(phase, axis=1), axis=0)
 
 

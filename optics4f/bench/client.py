@@ -88,7 +88,7 @@ def show(bundle: Bundle | str | Path, slm: Any, *, exposure: int = 0, device: st
         device: Preset that the SLM must be, where that is known.
 
     Returns:
-        The array that was sent.
+        The array that was sent, of the panel's shape.
 
     Raises:
         BundleError: The file is refused, or the bundle is not for this SLM; a wavelength, pitch or correction of the

@@ -73,5 +73,5 @@ def far_field(field: Tensor) -> Tensor:
 
 
 def camera_counts(intensity: Tensor, *, gain: float, bit_depth: int) -> Tensor:
-    """Whole counts of a camera without noise, cut off below and at saturation, int64."""
+    """Whole counts of a camera without noise, cut off below and at saturation, int64, shape of ``intensity``."""
     return (intensity * gain).clamp(0, 2**bit_depth - 1).floor().long()

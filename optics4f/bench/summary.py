@@ -52,6 +52,9 @@ def contact_sheet(bundle: Bundle, *, side: int = 128, count: int = 8) -> NDArray
         bundle: Masks.
         side: Longer side of a picture, in pixels.
         count: Masks to show, at most.
+
+    Returns:
+        One picture of all, shape ``(height, width)``.
     """
     if side < 1 or count < 1:
         raise ValueError(f"side and count must be at least 1, got {side} and {count}.")

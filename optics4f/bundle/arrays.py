@@ -26,7 +26,7 @@ def read_arrays(
         optional: Datasets that are read where they are there.
 
     Returns:
-        Name -> array, and the attributes of the root that are numbers or text.
+        Name -> array, of the shape that it has in the file, and the attributes of the root that are numbers or text.
 
     Raises:
         BundleError: No HDF5 file; a dataset that is missing, no numbers, a link to elsewhere or claims too much.
@@ -53,7 +53,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray], **attributes: 
 
     Args:
         path: HDF5 file.
-        arrays: Name -> array; a name may hold folders, as in ``"expected/frames"``.
+        arrays: Name -> array of any shape; a name may hold folders, as in ``"expected/frames"``.
         **attributes: Attributes of the root: numbers and text.
     """
     with written_whole(path) as part, h5py.File(part, "w", libver="v110") as file:

@@ -62,7 +62,7 @@ def dataset_sha256(dataset: h5py.Dataset) -> str:
 
 
 def array_sha256(value: NDArray) -> str:
-    """Of the contiguous little-endian bytes."""
+    """Of the contiguous little-endian bytes of an array of any shape."""
     return hashlib.sha256(_little_endian(value)).hexdigest()
 
 

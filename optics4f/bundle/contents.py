@@ -77,14 +77,14 @@ def predict_frames(
 def frames_of(
     bench: FourF, specification: BenchSpecification, images: Tensor, noise_seed: int
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`predict_frames`, for a bench in memory and the masks that are on it."""
+    """As :func:`predict_frames`, for a bench in memory and the masks that are on it; ``(N, masks, h, w)`` both."""
     light = specification.build_route(bench)(images[:, None])
     noisy = bench.camera.counts(light, torch.Generator(images.device).manual_seed(noise_seed))
     return noisy.long(), bench.camera.counts(light).long()
 
 
 def level_phases(slm: SLM) -> NDArray:
-    """Phase of each level by which levels are chosen, in [0, 2 pi), float64: the nominal one, or that of a LUT."""
+    """Phase of each level by which levels are chosen [rad], in [0, 2 pi), float64, ``(2**b,)``: nominal or a LUT's."""
     lut, limited = (slm.effects[name] if name in slm.active else None for name in ("lut", "phase_range"))
     if lut is not None and lut.calibrated:
         return np.mod(lut.phase.numpy(), 2 * np.pi)

@@ -68,7 +68,7 @@ class PhaseOnly:
 
 @dataclass(frozen=True, eq=False)
 class AmplitudeOnly:
-    """An amplitude-only device, of real factors in [0, 1].
+    """An amplitude-only device, of real factors in [0, 1]; fields, masks and amplitudes are ``(..., height, width)``.
 
     Its far field is symmetric: each spot has a twin across the zero order, and most of the light stays in that order.
 

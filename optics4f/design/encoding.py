@@ -258,7 +258,7 @@ def carrier_phase(field: Tensor, carrier: tuple[float, float]) -> Tensor:
 
 
 def checked(field: Tensor) -> Tensor:
-    """The field, if it can be encoded.
+    """The field, of any shape, if it can be encoded.
 
     Raises:
         TypeError: It is real.

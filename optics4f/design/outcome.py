@@ -29,7 +29,7 @@ class Retrieval:
         final: Loss of ``values`` as they are, rounded to levels, shape of ``losses[0]``.
         metrics: Figures of merit of ``values`` by name, each of shape ``(starts, masks)`` or as the caller made it.
         reason: Why it stopped.
-        seconds: How long it took.
+        seconds: How long it took [s].
         seed: What the random starts were drawn from; ``None`` where the starts were given.
     """
 
@@ -136,5 +136,5 @@ class Watch(AbstractContextManager):
 
 
 def random_phase(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Phase [rad] drawn evenly from [0, 2 pi), float32: the same for any precision and device of the retrieval."""
+    """Phase [rad] of this shape, drawn evenly from [0, 2 pi), float32: the same for any precision and device."""
     return 2 * torch.pi * torch.rand(shape, generator=torch.Generator().manual_seed(seed))

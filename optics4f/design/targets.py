@@ -237,7 +237,7 @@ def normalised_illumination(shape: tuple[int, int], amplitude: Tensor | None) ->
 
 
 def refuse_unusable(values: Tensor, name: str) -> None:
-    """Refuse NaN, inf and, of real values, negative ones."""
+    """Refuse NaN, inf and, of real values, negative ones, whatever the shape."""
     if not torch.isfinite(values if not values.is_complex() else torch.view_as_real(values)).all():
         raise ValueError(f"{name} must be finite, got NaN or inf in it.")
     if not values.is_complex() and (values < 0).any():

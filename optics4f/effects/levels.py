@@ -81,7 +81,7 @@ class Quantization(Effect):
         """Share of the upper of two neighbouring levels, for a value ``fraction`` of the way to it.
 
         Args:
-            fraction: In [0, 1].
+            fraction: In [0, 1], any shape.
             values: Mask that the fraction is of: while it is the same, so is the draw. ``None`` draws each time.
 
         Returns:
@@ -224,11 +224,11 @@ class PhaseRange(Effect):
         self.maximum = maximum
 
     def table(self, bit_depth: int) -> Tensor:
-        """Phase of each level [rad], float64."""
+        """Phase of each level [rad], float64, shape ``(2**b,)``."""
         return torch.linspace(0, self.maximum, 2**bit_depth, dtype=torch.float64)
 
     def limited(self, phase: Tensor) -> Tensor:
-        """A continuous phase, moved to the nearer end where it cannot be reached; its gradient is kept."""
+        """A phase [rad] of any shape, moved to the nearer end where it cannot be reached; its gradient is kept."""
         wrapped = torch.remainder(phase.detach(), 2 * math.pi)
         middle = (self.maximum + 2 * math.pi) / 2  # beyond it, zero is nearer on the circle
         shown = torch.where(wrapped <= self.maximum, wrapped, torch.where(wrapped < middle, self.maximum, 0.0))
@@ -240,7 +240,7 @@ class PhaseRange(Effect):
 
 
 def nominal_table(bit_depth: int) -> Tensor:
-    """Phase of the levels of an ideal device [rad], float64."""
+    """Phase of the levels of an ideal device [rad], float64, shape ``(2**b,)``."""
     return levels_to_phase(torch.arange(2**bit_depth), bit_depth, torch.float64)
 
 
@@ -250,7 +250,7 @@ def shown(
     """Phase [rad] and amplitude that the panel shows for a wanted phase, from one choice of level a pixel.
 
     Args:
-        phase: Wanted [rad].
+        phase: Wanted [rad], any shape; so are the phase and the amplitude that come back.
         quantization: How the choice and its gradient are made.
         believed: Phase of each level by which it is chosen [rad].
         actual: Phase of each level that is shown [rad].

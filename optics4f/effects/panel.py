@@ -59,7 +59,7 @@ class Crosstalk(Effect):
             self.register_buffer("scale", value, persistent=False)
 
     def kernel(self, device: torch.device | None = None) -> Tensor:
-        """The kernel along one axis, 9 cells, float64, sum 1; that of the plane is its product with itself.
+        """The kernel along one axis, shape ``(9,)``, float64, sum 1; that of the plane is its product with itself.
 
         Args:
             device: Where to build it.
@@ -158,7 +158,7 @@ class Flicker(Effect):
 
         Args:
             wavelength_ratio: Design wavelength over that of the light.
-            noise_share: Variance that crosstalk leaves of the noise, where there is some.
+            noise_share: Variance that crosstalk leaves of the noise, where there is some, shape ``(height, width)``.
         """
         if self.frames:
             return 1.0
@@ -166,7 +166,7 @@ class Flicker(Effect):
         return math.exp(-variance / 2) if noise_share is None else torch.exp(-variance / 2 * noise_share)
 
     def state(self, phase: Tensor, frame: int) -> Tensor:
-        """The phase of every pixel in one state of the exposure [rad]."""
+        """The phase of every pixel in one state of the exposure [rad], shape of ``phase``."""
         if self.frames == 0:
             return phase
         generator = torch.Generator(phase.device).manual_seed(self.seed * 1_000_003 + frame)
@@ -198,7 +198,7 @@ class AmplitudeCoupling(Effect):
         self.depth = float(depth)
 
     def amplitude(self, phase: Tensor) -> Tensor:
-        """Amplitude at a phase [rad]."""
+        """Amplitude at a phase [rad] of any shape."""
         return 1 - self.depth / (2 * math.pi) * torch.remainder(phase, 2 * math.pi)
 
     @property
