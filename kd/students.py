@@ -177,7 +177,8 @@ class OpticalFrontEnd(nn.Module):
         if self.noise and self.generator is None:
             raise ValueError("the camera's noise needs a seed. Call reseed(seed) first, or build with noise=False.")
         noise = self.generator if self.noise and self.share == 1 else None
-        return self.features(self.bench.detect(self.light(images), noise))
+        with torch.autocast(images.device.type, enabled=False):  # light keeps its precision
+            return self.features(self.bench.detect(self.light(images), noise))
 
 
 class OpticalStudent(Student):

@@ -23,7 +23,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import Progress
-from torch import nn
+from torch import autocast, nn
 
 from kd.batches import AugmentationSettings, epoch_of_batches, number_of_batches
 from kd.data.images import IGNORED, DataSplits
@@ -55,6 +55,9 @@ class TrainingSettings(BaseModel):
     validate_every: int = Field(default=2, ge=1)  # epochs; the last one is always validated
     patience: int | None = Field(default=None, ge=1)  # validations without a new best before training stops
     augmentation: AugmentationSettings = AugmentationSettings()
+    precision: Literal["float32", "bfloat16"] = (
+        "float32"  # of digital layers in training; light and losses stay as they are
+    )
     curriculum: float = Field(default=0.0, ge=0, lt=1)  # part of the epochs in which hardware grows from ideal to full
 
 
@@ -183,7 +186,8 @@ def fit(
                 optimizer.zero_grad()
                 counted = torch.zeros((), device=device)
                 for images, labels in batch:
-                    logits, loss = objective(model, teacher, images, labels)
+                    with autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                        logits, loss = objective(model, teacher, images, labels)
                     penalty = model.penalty() if hasattr(model, "penalty") else None
                     if penalty is not None:
                         loss = loss + penalty
@@ -245,8 +249,10 @@ def _identity(
     model: nn.Module, data: DataSplits, settings: TrainingSettings, seed: int, objective: Objective
 ) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's state."""
+    defaults = {name: getattr(TrainingSettings(), name) for name in ("curriculum", "precision")}
+    unused = {name for name, value in defaults.items() if getattr(settings, name) == value}
     return {
-        **settings.model_dump(mode="json", exclude=set() if settings.curriculum else {"curriculum"}),
+        **settings.model_dump(mode="json", exclude=unused),  # states written before these settings existed go on
         "seed": seed,
         "processes": world_size(),
         "objective": getattr(objective, "__name__", repr(objective)),
