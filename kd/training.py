@@ -55,9 +55,7 @@ class TrainingSettings(BaseModel):
     validate_every: int = Field(default=2, ge=1)  # epochs; the last one is always validated
     patience: int | None = Field(default=None, ge=1)  # validations without a new best before training stops
     augmentation: AugmentationSettings = AugmentationSettings()
-    precision: Literal["float32", "bfloat16"] = (
-        "float32"  # of digital layers in training; light and losses stay as they are
-    )
+    precision: Literal["float32", "bfloat16"] = "float32"  # of digital layers in training; light is float32
     curriculum: float = Field(default=0.0, ge=0, lt=1)  # part of the epochs in which hardware grows from ideal to full
 
 
@@ -249,8 +247,8 @@ def _identity(
     model: nn.Module, data: DataSplits, settings: TrainingSettings, seed: int, objective: Objective
 ) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's state."""
-    defaults = {name: getattr(TrainingSettings(), name) for name in ("curriculum", "precision")}
-    unused = {name for name, value in defaults.items() if getattr(settings, name) == value}
+    plain = TrainingSettings()
+    unused = {name for name in ("curriculum", "precision") if getattr(settings, name) == getattr(plain, name)}
     return {
         **settings.model_dump(mode="json", exclude=unused),  # states written before these settings existed go on
         "seed": seed,
