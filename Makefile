@@ -6,7 +6,7 @@ BIN := .venv/bin
 INPUTS := setup.cfg pyproject.toml constraints.txt
 WORKERS ?= auto
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint docs figures dist clean
 
 demo: .venv/installed-demo  ## digits -> teacher -> physical student -> runs/demo/{masks.h5,metrics.json,report.html}
 	$(BIN)/python -m experiments demo experiments/configs/demo.toml --out runs/demo
@@ -25,8 +25,15 @@ docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
+figures: .venv/installed-docs  ## what the pages print and show, and the page of all commands, written again
+	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/command_line.py
+
+dist: .venv/installed-dev  ## dist/*.tar.gz and, made from it, dist/*.whl
+	$(BIN)/python -m build --outdir dist
+
 clean:
-	rm -rf .venv runs docs/_build build *.egg-info
+	rm -rf .venv runs docs/_build build dist *.egg-info
 
 .venv/installed-demo: EXTRAS = kd
 .venv/installed-dev: EXTRAS = kd,dev

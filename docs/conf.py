@@ -11,6 +11,7 @@ html_theme = "furo"
 html_title = f"optics4f {release}"
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+smartquotes_action = "qe"  # quotes and ellipses, but no dash for the -- of an option
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}

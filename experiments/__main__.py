@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from optics4f.console import errors_in_one_line, interruptible, run
+from optics4f.console import errors_in_one_line, run
 
-with interruptible():  # it brings PyTorch
-    from . import benchmark
+from . import benchmark_commands
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them."
 )
 
 
-app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(benchmark_commands.app, name="benchmark")
 
 
 @app.command()
@@ -175,7 +174,7 @@ def twin(
         else:
             from .twin_study import run_study
 
-            run_study(out, benches=benches, independent=independent, workers=workers)
+            run_study(out, benches=benches, independent=independent, workers=workers, console=Console(stderr=True))
 
 
 if __name__ == "__main__":

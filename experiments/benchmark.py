@@ -15,20 +15,14 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from rich.console import Console
 
-from optics4f.console import errors_in_one_line
 from optics4f.grid import Grid
 from optics4f.profiles import gaussian_beam
 from optics4f.units import engineering
 
-from .benchmark_conv import conv
-from .benchmark_growth import growth
-from .benchmark_retrieval import retrieval
 from .peers import PROPAGATORS, Propagator
 from .runs import provenance, write_json, write_text
 from .tables import markdown, terminal
@@ -137,20 +131,27 @@ def _row(propagator: Propagator, distances: Sequence[float]) -> dict:
     }
 
 
-def deviation(propagator: Propagator, distance: float) -> Deviation:
-    """Propagate the beam from its waist and compare it with what it should be."""
-    start = gaussian_beam(GRID, WAVELENGTH, WAIST).numpy()
+def deviation(propagator: Propagator, distance: float, *, grid: Grid = GRID, waist: float = WAIST) -> Deviation:
+    """Propagate the beam from its waist over a ``distance`` [m] and compare it with what it should be.
+
+    Args:
+        propagator: What is measured.
+        distance: From the waist [m].
+        grid: Samples of the beam.
+        waist: Of the beam [m].
+    """
+    start = gaussian_beam(grid, WAVELENGTH, waist).numpy()
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        data = propagator.propagate(start.astype(propagator.precision), WAVELENGTH, GRID.pitch, distance)
+        data = propagator.propagate(start.astype(propagator.precision), WAVELENGTH, grid.pitch, distance)
     returned, data = str(data.dtype), data.astype(np.complex128)  # sums of single precision would be the error
-    beam = gaussian_beam(GRID, WAVELENGTH, WAIST, distance).numpy()
-    own = helmholtz_beam(GRID, WAVELENGTH, WAIST, distance) if propagator.equation == "Helmholtz" else beam
+    beam = gaussian_beam(grid, WAVELENGTH, waist, distance).numpy()
+    own = helmholtz_beam(grid, WAVELENGTH, waist, distance) if propagator.equation == "Helmholtz" else beam
     return Deviation(
         distance=distance,
         relative_l2=_relative_l2(data, beam),
         relative_l2_own_equation=_relative_l2(data, own),
-        centroid_drift=tuple(a - b for a, b in zip(_centroid(data), _centroid(beam), strict=True)),
+        centroid_drift=tuple(a - b for a, b in zip(_centroid(data, grid), _centroid(beam, grid), strict=True)),
         power=float((np.abs(data) ** 2).sum() / (np.abs(start) ** 2).sum()),
         returned=returned,
     )
@@ -161,9 +162,9 @@ def _relative_l2(data: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(factor * data - wanted) / np.linalg.norm(wanted))
 
 
-def _centroid(data: np.ndarray) -> tuple[float, float]:
+def _centroid(data: np.ndarray, grid: Grid) -> tuple[float, float]:
     intensity = np.abs(data) ** 2
-    return tuple(float((axis.numpy() * intensity).sum() / intensity.sum()) for axis in GRID.coordinates())
+    return tuple(float((axis.numpy() * intensity).sum() / intensity.sum()) for axis in grid.coordinates())
 
 
 def _nanometres(drift: tuple[float, float]) -> str:
@@ -214,54 +215,21 @@ def accuracy_markdown(rows: Sequence[dict], made_with: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-app = typer.Typer(help="optics4f against the bare FFT, closed forms and other libraries.")
+def run_accuracy(console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Print the tables, and write them.
 
-
-app.command()(retrieval)
-app.command()(conv)
-app.command()(growth)
-
-
-@app.callback(invoke_without_command=True)
-def speed(
-    context: typer.Context,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="Threads on a CPU; ratios are stated for 1.")] = 1,
-    repetitions: Annotated[int, typer.Option(help="Interleaved runs of each case.")] = 10,
-    quick: Annotated[bool, typer.Option("--quick", help="Small planes only.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the tables here.")] = None,
-) -> None:
-    """Time and memory of single planes and 4f training steps, against bare FFTs and other libraries.
-
-    Example: python -m experiments benchmark --json speed.json --markdown speed.md
+    Args:
+        console: For the tables.
+        json_file: For every number.
+        markdown_file: For the tables.
     """
-    if context.invoked_subcommand is not None:
-        return
-    with errors_in_one_line():
-        from .speed_report import run_speed
-
-        run_speed(Console(), device, threads, repetitions, quick, json_file, markdown_file)
-
-
-@app.command()
-def accuracy(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the tables here.")] = None,
-) -> None:
-    """Propagate a Gaussian beam with optics4f and whatever other library is installed.
-
-    Example: python -m experiments benchmark accuracy --markdown accuracy.md
-    """
-    with errors_in_one_line():
-        rows, made_with = accuracy_table(), {**provenance(), "numpy": np.__version__}
-        if json_file is not None:
-            setting = {"shape": GRID.shape, "pitch": GRID.pitch, "wavelength": WAVELENGTH, "waist": WAIST, "padding": 2}
-            write_json(json_file, {"provenance": made_with, "setting": setting, "rows": rows})
-        if markdown_file is not None:
-            write_text(markdown_file, accuracy_markdown(rows, made_with))
-        console = Console()
-        for quantity, (title, _) in QUANTITIES.items():
-            console.print(terminal(table_rows(rows, quantity), title))
-        if missing(rows):
-            console.print(terminal(missing(rows), "Not measured"))
+    rows, made_with = accuracy_table(), {**provenance(), "numpy": np.__version__}
+    if json_file is not None:
+        setting = {"shape": GRID.shape, "pitch": GRID.pitch, "wavelength": WAVELENGTH, "waist": WAIST, "padding": 2}
+        write_json(json_file, {"provenance": made_with, "setting": setting, "rows": rows})
+    if markdown_file is not None:
+        write_text(markdown_file, accuracy_markdown(rows, made_with))
+    for quantity, (title, _) in QUANTITIES.items():
+        console.print(terminal(table_rows(rows, quantity), title))
+    if missing(rows):
+        console.print(terminal(missing(rows), "Not measured"))

@@ -12,27 +12,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import conv2d, cosine_similarity
 
-from optics4f.console import errors_in_one_line
 from optics4f.conv import OpticalConv2d
 from optics4f.elements import SLM, Camera, Illumination, Lens
 from optics4f.elements.camera import Sensor
 from optics4f.fourf import FourF
 from optics4f.grid import Grid
 from optics4f.plotting import plot_convolution, png
-from optics4f.routes import FourierLensRoute, PSFRoute
 from optics4f.sampling import SamplingWarning
 
+from .benchmark_conv_speed import run_conv_speed
 from .runs import provenance, write_json, write_text
 from .tables import markdown, terminal
-from .timing import Step, interleaved, peak_memory
 
 WAVELENGTH, FOCAL_LENGTH = 532e-9, 0.1
 SLM_NAME, SLM_SHAPE, SLM_PITCH = "holoeye-pluto-2.1", (1080, 1920), 8e-6
@@ -51,12 +47,6 @@ to squares, 64 x 64.
 Cosine: between the outputs of all kernels for all images and `torch.nn.functional.conv2d`; the lowest is that of one
 kernel over all images. Without noise: ADC only. With noise: shot and read noise, the brightest pixel of the frames at
 half of its full well."""
-
-
-SPEED_METHOD = """\
-Measured, one thread, processor time, medians of runs in turns in one process; peak memory of each in a process of its
-own. A step is the output for a batch and the gradient of 16 masks, 8 bits, square-law detection. The Fourier-lens route
-computes the same numbers; "autograd" is that route without the adjoint written by hand, as its expressions stand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +120,7 @@ def fidelity(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict, bytes]:
-    """One row of the table, and its figure (PNG)."""
+    """One row of the table, and its figure (PNG), for images ``(batch, 1, height, width)``."""
     begin = time.perf_counter()
     count, _, size, _ = kernels.weight.shape
     layer = OpticalConv2d(1, count, size, bench, exposures=1)
@@ -173,92 +163,6 @@ def _frame(layer: OpticalConv2d, images: Tensor) -> Tensor:
     return frame
 
 
-def training_step(route: str, batch: int, pixels: str = "resolved") -> Step:
-    """One step of 16 masks of 1024 x 1024 pixels on a batch of 32 x 32 logical pixels, square-law detection.
-
-    Args:
-        route: ``psf``, ``fourier_lens``, or ``fourier_lens_autograd``: without the adjoint written by hand.
-        batch: Images.
-        pixels: ``resolved`` images a logical pixel onto one resolved spot of the SLM, ``coarse`` onto 2.5.
-    """
-    pitch, samples = {"resolved": (12.9e-6, 2), "coarse": (32e-6, 5)}[pixels]
-    focal_length = 0.2
-    bench = FourF(
-        Illumination((32, 32), pitch / samples, WAVELENGTH, pixels_per_logical=samples),
-        Lens(focal_length),
-        SLM(Grid((1024, 1024), 8e-6), bit_depth=8),
-        Lens(focal_length),
-        Camera((35, 35), pitch),
-        samples_per_camera_pixel=samples,
-    )
-    layer = OpticalConv2d(
-        1,
-        16,
-        7,
-        bench,
-        detection="intensity",
-        padding=3,
-        avoid_zero_order=False,
-        route=PSFRoute if route == "psf" else FourierLensRoute,
-    )
-    for made in layer._routes:
-        made.plain_autograd = route.endswith("autograd")
-    images = torch.rand(batch, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    weights = torch.rand(32, 32, generator=torch.Generator().manual_seed(1))
-
-    def step() -> None:
-        layer.slm.values.grad = None
-        (layer(images).sum((0, 1)) * weights).sum().backward()
-
-    return step
-
-
-STEPS = (
-    ("resolved", 64, "fourier_lens"),
-    ("resolved", 32, "fourier_lens_autograd"),
-    ("coarse", 64, "fourier_lens"),
-)
-
-
-def step_rows(progress: Callable[[str], None] = lambda _: None, repetitions: int = 3) -> list[dict]:
-    """Time and memory of a training step by the PSF route against the Fourier-lens route, taken in turns."""
-    rows = []
-    for pixels, batch, other in STEPS:
-        progress(f"training step, {pixels}, {other}")
-        steps = {name: training_step(name, batch, pixels) for name in ("psf", other)}
-        times = interleaved(steps, repetitions)
-        del steps
-        peaks = {name: peak_memory(training_step, name, batch, pixels, steps=1) for name in ("psf", other)}
-        rows.append(
-            {
-                "pixels": pixels,
-                "batch": batch,
-                "other": other,
-                "seconds": {name: times[name].median for name in times},
-                "peak_bytes": peaks,
-                "times_faster": times[other].median / times["psf"].median,
-                "times_less_memory": peaks[other] / peaks["psf"],
-            }
-        )
-    return rows
-
-
-def step_table(rows: Sequence[Mapping]) -> list[dict[str, str]]:
-    """The rows of :func:`step_rows` in words."""
-    spots = {"resolved": "1 spot a logical pixel", "coarse": "2.5 spots a logical pixel"}
-    return [
-        {
-            "K = 16 masks of 1024 x 1024": f"{spots[r['pixels']]}, B = {r['batch']}",
-            "PSF route": f"{r['seconds']['psf']:.2f} s, {r['peak_bytes']['psf'] / 1e6:.0f} MB",
-            "against": r["other"].replace("_", " "),
-            "its step": f"{r['seconds'][r['other']]:.1f} s, {r['peak_bytes'][r['other']] / 1e6:.0f} MB",
-            "faster (goal 50)": f"{r['times_faster']:.0f} x",
-            "less memory (goal 20)": f"{r['times_less_memory']:.0f} x",
-        }
-        for r in rows
-    ]
-
-
 def _cosine(measured: Tensor, wanted: Tensor) -> float:
     return cosine_similarity(measured.flatten().double(), wanted.flatten().double(), dim=0).item()
 
@@ -280,60 +184,40 @@ def table_rows(rows: Sequence[Mapping]) -> list[dict[str, str]]:
     ]
 
 
-def _speed(out: Path | None, console: Console) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with console.status("training steps") as status, warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)
-            rows = step_rows(status.update)
-    finally:
-        torch.set_num_threads(threads)
-    table = step_table(rows)
+def run_conv(
+    console: Console, out: Path | None, *, rounds: int = 4, steps: int = 0, seed: int = 0, speed: bool = False
+) -> None:
+    """Print the table, and write ``conv.md``, ``conv.json`` and a figure of each set.
+
+    Args:
+        console: For progress and the table.
+        out: Folder; nothing is written without.
+        rounds: Corrections of the masks.
+        steps: Gradient steps after them.
+        seed: Of the random kernels, the random start and the noise.
+        speed: Time and memory of a training step instead.
+    """
+    if speed:
+        run_conv_speed(console, out)
+        return
+    images, bench, rows, figures = photographs(64), real_bench(), [], {}
+    with console.status("convolutions") as status, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        for kernels in kernel_sets(seed):
+            row, figure = fidelity(
+                kernels, images, bench, rounds=rounds, steps=steps, seed=seed, progress=status.update
+            )
+            rows.append(row)
+            figures["conv_" + kernels.name.split()[0].lower()] = figure
+    made_with = {**provenance(), "threads": torch.get_num_threads(), "seed": seed}
+    table = table_rows(rows)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        made_with = {**provenance(), "threads": 1}
-        write_json(out / "conv_speed.json", {"provenance": made_with, "rows": rows})
+        write_json(out / "conv.json", {"provenance": made_with, "rows": rows})
         made = "\n".join(f"- {name}: {value}" for name, value in made_with.items())
-        text = f"# A training step of OpticalConv2d\n\n{SPEED_METHOD}\n\n{markdown(table)}\n## Made with\n\n{made}\n"
-        write_text(out / "conv_speed.md", text)
-    console.print(terminal(table, "A training step of OpticalConv2d"))
-
-
-def conv(
-    out: Annotated[Path | None, typer.Option(help="Folder for conv.md, conv.json and a figure of each set.")] = None,
-    rounds: Annotated[int, typer.Option(min=0, help="Corrections of the masks.")] = 4,
-    steps: Annotated[int, typer.Option(min=0, help="Gradient steps after them.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random kernels, the random start and the noise.")] = 0,
-    speed: Annotated[bool, typer.Option("--speed", help="Time and memory of a training step instead.")] = False,
-) -> None:
-    """Signed kernels tiled on one SLM, measured by a simulated camera, against conv2d; or the speed of training.
-
-    Example: python -m experiments benchmark conv --out results
-    """
-    with errors_in_one_line():
-        console = Console()
-        if speed:
-            _speed(out, console)
-            return
-        images, bench, rows, figures = photographs(64), real_bench(), [], {}
-        with console.status("convolutions") as status, warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)
-            for kernels in kernel_sets(seed):
-                row, figure = fidelity(
-                    kernels, images, bench, rounds=rounds, steps=steps, seed=seed, progress=status.update
-                )
-                rows.append(row)
-                figures["conv_" + kernels.name.split()[0].lower()] = figure
-        made_with = {**provenance(), "threads": torch.get_num_threads(), "seed": seed}
-        table = table_rows(rows)
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "conv.json", {"provenance": made_with, "rows": rows})
-            made = "\n".join(f"- {name}: {value}" for name, value in made_with.items())
-            method = METHOD.format(rounds=rounds)
-            text = f"# Signed convolutions\n\n{method}\n\n{markdown(table)}\n## Made with\n\n{made}\n"
-            write_text(out / "conv.md", text)
-            for name, figure in figures.items():
-                (out / f"{name}.png").write_bytes(figure)
-        console.print(terminal(table, "Signed kernels on one SLM"))
+        method = METHOD.format(rounds=rounds)
+        text = f"# Signed convolutions\n\n{method}\n\n{markdown(table)}\n## Made with\n\n{made}\n"
+        write_text(out / "conv.md", text)
+        for name, figure in figures.items():
+            (out / f"{name}.png").write_bytes(figure)
+    console.print(terminal(table, "Signed kernels on one SLM"))

@@ -17,14 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from rich.console import Console
 
-from optics4f.console import errors_in_one_line
 from optics4f.design import Target, gerchberg_saxton, image, spot_array
 from optics4f.quantization import levels_to_phase, phase_to_levels
 
@@ -54,7 +51,8 @@ class Case:
     Attributes:
         name: In words.
         target: For optics4f.
-        amplitude: The same over all bins of the FFT, zero order at ``n // 2``, for slmsuite and for the judge.
+        amplitude: The same over all bins of the FFT, shape of the SLM, zero order at ``n // 2``, for slmsuite and for
+            the judge.
     """
 
     name: str
@@ -105,7 +103,7 @@ def _placed(shape: tuple[int, int], window: np.ndarray, centre: tuple[int, int])
 
 
 def judge(phase: np.ndarray, amplitude: np.ndarray) -> dict[str, float]:
-    """Efficiency, uniformity and relative RMS of a mask [rad], by a Fourier transform in double precision."""
+    """Efficiency, uniformity and relative RMS of a mask [rad] of the shape of ``amplitude``, in double precision."""
     light = np.exp(1j * np.asarray(phase, dtype=np.float64))
     power = np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(light), norm="ortho"))) ** 2
     bright = amplitude > 0
@@ -254,24 +252,24 @@ def retrieval_markdown(rows: Sequence[Mapping], made_with: Mapping[str, str]) ->
     return "\n\n".join(parts) + "\n"
 
 
-def retrieval(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the table here.")] = None,
-    iterations: Annotated[int, typer.Option(min=1, help="Iterations of slmsuite, which set the time.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random start.")] = 0,
+def run_retrieval(
+    console: Console, json_file: Path | None, markdown_file: Path | None, *, iterations: int = 50, seed: int = 0
 ) -> None:
-    """Retrieve spot arrays and a picture with optics4f and, if it is installed, with slmsuite.
+    """Print the table, and write it.
 
-    Example: python -m experiments benchmark retrieval --markdown retrieval.md
+    Args:
+        console: For progress and the table.
+        json_file: For every number.
+        markdown_file: For the table.
+        iterations: Of slmsuite, which set the time.
+        seed: Of the random start.
     """
-    with errors_in_one_line():
-        console = Console()
-        with console.status("retrieval") as status:
-            rows = retrieval_table(iterations=iterations, seed=seed, progress=status.update)
-        made_with = {**provenance(), "numpy": np.__version__, "threads": 1, "seed": seed}
-        if json_file is not None:
-            setting = {"shape": SHAPE, "bits": BITS, "seed": seed}
-            write_json(json_file, {"provenance": made_with, "setting": setting, "rows": rows})
-        if markdown_file is not None:
-            write_text(markdown_file, retrieval_markdown(rows, made_with))
-        console.print(terminal(table_rows(rows), "Phase retrieval in equal time"))
+    with console.status("retrieval") as status:
+        rows = retrieval_table(iterations=iterations, seed=seed, progress=status.update)
+    made_with = {**provenance(), "numpy": np.__version__, "threads": 1, "seed": seed}
+    if json_file is not None:
+        setting = {"shape": SHAPE, "bits": BITS, "seed": seed}
+        write_json(json_file, {"provenance": made_with, "setting": setting, "rows": rows})
+    if markdown_file is not None:
+        write_text(markdown_file, retrieval_markdown(rows, made_with))
+    console.print(terminal(table_rows(rows), "Phase retrieval in equal time"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
@@ -12,21 +12,23 @@ from rich.console import Console
 
 from optics4f.files import written_whole
 
-from .cost_report import crossover_rows, figure, report, shown
-from .cost_settings import CostConfiguration, CostSettings
+from .cost_crossover import Crossover, crossover
+from .cost_layout import OpticalTask, fitted, telling_sides
+from .cost_report import crossover_rows, figure, report, shown, system_rows
+from .cost_settings import CostConfiguration
+from .cost_task import accuracy_rows
 from .electronics_sweep import measured, measured_curves, operations, price_curves, roofline_curves
 from .gpu_cost import InferenceRecord
-from .hardware_cost import optical_cost
+from .hardware_cost import OpticalCostSettings, optical_cost
 from .measured_inference import machine
 from .resolution_sweep import (
     QUANTITIES,
     UNITS,
-    Crossover,
     Curve,
     behind_a_camera,
     break_even_prices,
-    crossover,
-    fitted,
+    captures,
+    interpolated,
     optical_curve,
     spreads,
 )
@@ -35,34 +37,44 @@ from .tables import terminal
 
 
 def run_cost(configuration: CostConfiguration, out: Path, console: Console) -> dict:
-    """Measure, model, compare; write ``cost.md``, ``cost.json``, ``cost_*.png`` and ``inference.jsonl`` to ``out``.
+    """Measure, model, compare; write ``cost.md``, ``cost.json``, ``cost_*.png``, ``cost_inference.jsonl`` to ``out``.
 
     Args:
-        configuration: Settings and where they are from.
+        configuration: Settings, where they are from, and what was trained.
         out: Folder, made if need be.
         console: For progress and the table of crossovers.
 
     Returns:
         What ``cost.json`` holds.
     """
-    settings = configuration.settings
-    sweep, task = settings.sweep, settings.task
-    terms = listed_terms(settings)  # first: a number that is missing must not be asked for after minutes
+    settings, task = configuration.settings, configuration.task.optical
+    sweep, sides = settings.sweep, settings.sweep.sides
+    # First: a number that is missing must not be asked for after minutes.
+    terms = listed_terms(settings.optics, sides, task, listed=sweep.listed)
     made_on = machine(settings.electronics.device)
-    found, records = measured(settings.electronics, task, sweep.sides, console)
+    found, records = measured(configuration, console)
     drawing = {"draws": sweep.draws, "seed": sweep.seed}
+    macs = operations(configuration)
     electronics = [
-        *measured_curves(found, sweep.sides, **drawing),
-        *roofline_curves(settings.electronics, task, sweep.sides, **drawing),
-        *price_curves(settings.electronics, task, sweep.sides, **drawing),
+        *measured_curves(found, sides, **drawing),
+        *roofline_curves(configuration, **drawing),
+        *price_curves(settings.electronics.prices, macs, sides, **drawing),
     ]
-    optics = [optical_curve(name, system, sweep.sides, task, **drawing) for name, system in settings.optics.items()]
-    crossovers = compared(settings, optics, electronics)
-    prices = break_evens(settings, optics)
-    curves = [*optics, *electronics]
+    optics = []
+    for name, system in settings.optics.items():
+        console.print(f"modelled: {name}")
+        optics.append(optical_curve(name, system, telling_sides(system, sides, task), task, **drawing))
+    crossovers = compared(settings.optics, optics, electronics, seed=sweep.seed)
+    at_sides = [curve.only(sides) for curve in optics]
+    prices = break_evens(settings.optics, at_sides, task, macs, seed=sweep.seed)
+    curves = [*at_sides, *electronics]
+    accuracy = accuracy_rows(configuration.task, {})
+    systems = system_rows(settings.optics, task.outputs)
     content = {
         "machine": made_on,
         "settings": settings.model_dump(mode="json"),
+        "accuracy": accuracy,
+        "systems": systems,
         "curves": [_curve(curve) for curve in curves],
         "crossovers": [_finite(found) for found in crossovers],
         "break_even_energy_per_mac": [
@@ -71,62 +83,108 @@ def run_cost(configuration: CostConfiguration, out: Path, console: Console) -> d
         ],
         "terms": terms,
     }
-    command = f"python -m experiments cost {configuration.path}"
     text = report(
         curves=curves,
         crossovers=crossovers,
         prices=prices,
         terms=terms,
+        accuracy=accuracy,
+        results="/".join(configuration.task.path.parts[-3:]),  # the same on every machine
+        systems=systems,
+        price_slugs=settings.electronics.prices,
         listed=sweep.listed,
-        command=command,
+        command=f"python -m experiments cost {configuration.path}",
         machine=made_on,
     )
-    write_all(out, content, text, curves, records)
-    console.print(terminal(crossover_rows(_summary(crossovers)), "where optics begin to cost less than a digital twin"))
+    write_all(out, content, text, [*optics, *electronics], records)
+    console.print(
+        terminal(crossover_rows(_summary(crossovers)), "where optics begin to cost less than what was measured here")
+    )
     console.print(f"tables and figures: {out / 'cost.md'}")
     return content
 
 
-def listed_terms(settings: CostSettings) -> dict[str, list[dict]]:
-    """Every term of every optical system at ``sweep.listed`` pixels, one image alone; those that it fits.
+def listed_terms(
+    optics: Mapping[str, OpticalCostSettings], sides: Sequence[int], task: OpticalTask, *, listed: int
+) -> dict[str, list[dict]]:
+    """Every term of every optical system at one of the sides, one image alone; those that it fits.
+
+    Args:
+        optics: Systems by name.
+        sides: All sides [pixels].
+        task: The optics' part of the student.
+        listed: The side whose terms are wanted [pixels].
 
     Raises:
         ValueError: A number that neither preset nor configuration gives, for any system at any side.
     """
     terms = {}
-    for name, system in settings.optics.items():
-        for side in settings.sweep.sides:
-            alone = fitted(system, side, settings.task, alone=True)
+    for name, system in optics.items():
+        for side in sides:
+            alone = fitted(system, side, task, alone=True)
             if alone is None:
                 continue
             try:
                 table = optical_cost(alone)
             except ValueError as error:
                 raise ValueError(f'optics."{name}": {error}') from error
-            if side == settings.sweep.listed:
+            if side == listed:
                 terms[name] = table.to_rows()
     return terms
 
 
-def compared(settings: CostSettings, optics: Sequence[Curve], electronics: Sequence[Curve]) -> list[Crossover]:
-    """All optics against all electronics; those that look at a scene against electronics with a camera of their own."""
+def compared(
+    systems: Mapping[str, OpticalCostSettings], optics: Sequence[Curve], electronics: Sequence[Curve], *, seed: int
+) -> list[Crossover]:
+    """All optics against all electronics; those that look at a scene against electronics with a camera of their own.
+
+    Args:
+        systems: Settings of the optics by name.
+        optics: At the sides that tell where they jump.
+        electronics: At fewer; they are interpolated between those.
+        seed: That of the optics.
+    """
     found = []
     for curve in optics:
-        system = settings.optics[curve.name]
+        system = systems[curve.name]
+        draws = len(curve.fixed)
+        plain = None if system.display else captures(system, curve.sides, draws=draws, seed=seed)
         for other in electronics:
-            rival = other if system.display else behind_a_camera(other, system, seed=settings.sweep.seed)
+            rival = _at(other, curve.sides)
+            rival = rival if plain is None else behind_a_camera(rival, plain)
             found += [c for quantity in QUANTITIES if (c := crossover(curve, rival, quantity)) is not None]
     return found
 
 
-def break_evens(settings: CostSettings, optics: Sequence[Curve]) -> dict[tuple[str, str], np.ndarray]:
-    """Price of a digital operation at which each optical system and each network take the same energy."""
-    sides, task = settings.sweep.sides, settings.task
-    macs = {name: [operations(name, task, side) / 2 for side in sides] for name in ("teacher", "digital twin")}
+def _at(curve: Curve, sides: Sequence[int]) -> Curve:
+    """Electronics between the sides where they are known."""
+    values = {quantity: interpolated(rows, curve.sides, sides) for quantity, rows in curve.draws.items()}
+    sources = {quantity: ("interpolated",) * len(sides) for quantity in values}
+    return replace(curve, sides=tuple(sides), draws=values, kinds=("modelled",) * len(sides), sources=sources)
+
+
+def break_evens(
+    systems: Mapping[str, OpticalCostSettings],
+    optics: Sequence[Curve],
+    task: OpticalTask,
+    macs: Mapping[str, Sequence[int]],
+    *,
+    seed: int,
+) -> dict[tuple[str, str], np.ndarray]:
+    """Price of a digital operation at which each optical system and each network take the same energy.
+
+    Args:
+        systems: Settings of the optics by name.
+        optics: At the sides of the tables.
+        task: The optics' part of the student.
+        macs: Operations of each network, at the same sides.
+        seed: That of the optics.
+
+    Returns:
+        By names of optics and network; shapes and units are those of :func:`break_even_prices`.
+    """
     return {
-        (curve.name, name): break_even_prices(
-            curve, settings.optics[curve.name], task, counted, seed=settings.sweep.seed
-        )
+        (curve.name, name): break_even_prices(curve, systems[curve.name], task, counted, seed=seed)
         for curve in optics
         for name, counted in macs.items()
     }
@@ -138,8 +196,8 @@ def _known(prices: np.ndarray) -> np.ndarray:
 
 
 def _summary(crossovers: Sequence[Crossover]) -> list[Crossover]:
-    """For a terminal: against the digital twin, which does the same for less than the teacher, rooflines left out."""
-    return [c for c in crossovers if "digital twin" in c.electronics and "roofline" not in c.electronics]
+    """For a terminal: against what was measured here."""
+    return [found for found in crossovers if "modelled" not in found.electronics]
 
 
 def _curve(curve: Curve) -> dict:
@@ -164,6 +222,7 @@ def write_all(out: Path, content: dict, text: str, curves: Sequence[Curve], reco
     for quantity in QUANTITIES:
         with written_whole(out / f"cost_{quantity.split()[0]}.png") as part:
             part.write_bytes(figure(shown(curves), quantity))
-    write_jsonl(out / "inference.jsonl", (record.to_row() | {"machine": content["machine"]} for record in records))
+    rows = (record.to_row() | {"machine": content["machine"]} for record in records)
+    write_jsonl(out / "cost_inference.jsonl", rows)
     write_json(out / "cost.json", content)
     write_text(out / "cost.md", text)

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from optics4f.devices import component
 from optics4f.plotting import plot_scaling, png
 from optics4f.units import engineering
 
+from .cost_crossover import Crossover
+from .optical_settings import OpticalCostSettings
 from .published_cases import CASES
-from .resolution_sweep import UNITS, Crossover, Curve, Quantity, Spread, spreads
+from .resolution_sweep import UNITS, Curve, Quantity, Spread, spreads
 from .tables import markdown, term_rows
 
 SAID: Mapping[Quantity, str] = {
@@ -57,6 +60,32 @@ def break_even_rows(prices: Mapping[tuple[str, str], np.ndarray], sides: Sequenc
     return rows
 
 
+def system_rows(optics: Mapping[str, OpticalCostSettings], outputs: int) -> list[dict[str, str]]:
+    """How each system does the student's kernels, and why its figures are not those of what was trained.
+
+    Args:
+        optics: Systems by name.
+        outputs: Outputs that the camera has to see.
+    """
+    return [
+        {
+            "optics": name,
+            "kernels": "tiles on one mask, as far as they fit"
+            if system.tiled or system.fixed_mask
+            else f"in turn, {outputs * system.bit_planes} exposures",
+            "as trained": f"no. {system.note}" if system.note else "yes",
+        }
+        for name, system in optics.items()
+    ]
+
+
+def price_line(slugs: Sequence[str]) -> str:
+    """Published prices of a multiply-accumulate in one line."""
+    known = (component(slug) for slug in slugs)
+    said = (f"{engineering(one.value, one.unit, 3)} ({one.name}; {one.source}, {one.confidence})" for one in known)
+    return "Published prices: " + ", ".join(said) + "."
+
+
 def crossover_rows(crossovers: Sequence[Crossover]) -> list[dict[str, str]]:
     """From which side the optics win, with its uncertainty, and in how many draws they do at all."""
     return [
@@ -100,8 +129,8 @@ def figure(curves: Sequence[Curve], quantity: Quantity) -> bytes:
 
 
 def shown(curves: Sequence[Curve]) -> list[Curve]:
-    """What a figure has room for: all optics, what was measured, and of what is modelled the digital twins."""
-    return [c for c in curves if c.optical or "measured" in c.kinds or c.name.startswith("digital twin")]
+    """What a figure has room for: all optics, what was measured, and of what is modelled the twins."""
+    return [c for c in curves if c.optical or "measured" in c.kinds or c.name.startswith("twin")]
 
 
 def report(
@@ -110,11 +139,29 @@ def report(
     crossovers: Sequence[Crossover],
     prices: Mapping[tuple[str, str], np.ndarray],
     terms: Mapping[str, Sequence[Mapping]],
+    accuracy: Sequence[Mapping[str, str]],
+    results: str,
+    systems: Sequence[Mapping[str, str]],
+    price_slugs: Sequence[str],
     listed: int,
     command: str,
     machine: Mapping,
 ) -> str:
-    """The whole result as one Markdown page; each of the ``prices`` has the shape ``(draws, sides)``."""
+    """The whole result as one Markdown page.
+
+    Args:
+        curves: All systems at the sides of the tables.
+        crossovers: All comparisons.
+        prices: Break-even prices [J] by optics and network, each ``(draws, sides)``.
+        terms: Every term of every optical system.
+        accuracy: Rows of the table of who does as well.
+        results: The file that they are from.
+        systems: Rows of :func:`system_rows`.
+        price_slugs: Components with a published price of an operation.
+        listed: Side whose terms are listed [pixels].
+        command: What made the page.
+        machine: What it was made on.
+    """
     parts = [
         "# Latency and energy against the size of the image\n",
         f"Made by `{command}` on {machine['processor']}, torch {machine['torch']}, commit {machine['commit']}, "
@@ -123,9 +170,20 @@ def report(
         "with 5 % and 95 %. A number is measured only where the table says so; data sheets and prices are bounds that "
         "no program reaches, and leave out idle power, launches and the host. Beyond the largest side that was "
         "measured, electronics are extrapolated in proportion to the pixels. Both start from an image in memory; "
-        "optics that look at a scene are compared with electronics behind a camera of the same kind.\n",
-        "## From which size the optics cost less\n",
-        "Bounds are the sides below which 5 % and 95 % of the draws have crossed for good.\n",
+        "optics that look at a scene are compared with electronics behind a camera of the same kind, which needs no "
+        "laser.\n",
+        "## Who does as well\n",
+        f"Test accuracies of the networks that are compared, from `{results}`: of simulated optics, and at the one "
+        "size that was trained. At other sizes the same networks are costed and none is trained: no accuracy is "
+        "claimed there.\n",
+        markdown(accuracy),
+        "\n## The optical systems\n",
+        "Tiles share the light of one exposure, which is so many times as long. The beam fills the frame, so that the "
+        "exposure does not depend on the size of the image.\n",
+        markdown(systems),
+        "\n## From which size the optics cost less\n",
+        "Bounds are the sides below which 5 % and 95 % of the draws have crossed for good. Optics are modelled on both "
+        "sides of every size where an image takes another mask or part; only electronics are interpolated.\n",
         markdown(crossover_rows(crossovers)),
     ]
     for quantity, title in SAID.items():
@@ -133,7 +191,7 @@ def report(
         parts += [f"\n## {title}\n", f"![{quantity}]({picture})\n", markdown(quantity_rows(curves, quantity))]
     parts += [
         "\n## Break-even: the price of a digital multiply-accumulate below which the optics lose\n",
-        "Published prices: 0.71 pJ (H100 INT8, peak), 2 pJ (H100 BF16, measured), 30.8 pJ (edge, arXiv 2508.08421).\n",
+        f"{price_line(price_slugs)} Below zero the optics win at any price.\n",
         markdown(break_even_rows(prices, curves[0].sides)),
     ]
     parts += ["\n## The model against published totals\n", markdown([case.to_row() for case in CASES.values()])]

@@ -9,15 +9,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from kd.readout import PooledLinear
-from kd.seeding import initialised_with
-from kd.students import LinearCNN, Student
-from kd.teachers import ConvTeacher
+from kd.complexity import digital_macs
 from optics4f.devices import component, gpu_device
 from optics4f.units import engineering
 
-from .cost_settings import ElectronicsSettings, TaskSettings
-from .gpu_cost import InferenceRecord, count_flops
+from .cost_settings import CostConfiguration
+from .gpu_cost import InferenceRecord
 from .measured_inference import Inference, measure_models, modelled
 from .resolution_sweep import QUANTITIES, Curve, Quantity, electronic_curve
 from .terms import Term, documented
@@ -26,41 +23,28 @@ from .terms import Term, documented
 LARGEST_LAYER = {"cpu": 2**24, "cuda": 2**30}
 
 
-def networks(task: TaskSettings, side: int) -> dict[str, nn.Module]:
-    """The teacher, the digital twin of the optics, and the readout alone, for images of ``side`` pixels.
-
-    The twin does the optics' convolution in electronics: as many kernels of the same size, the same readout. What
-    accuracy it reaches once trained stands in the demo's table (row ``linear``).
-    """
-    with initialised_with(0):
-        return {
-            "teacher": ConvTeacher(1, task.classes, size=side, width=task.teacher_width),
-            "digital twin": LinearCNN(
-                1,
-                PooledLinear(task.kernels, task.classes, pool=task.pool),
-                channels=task.kernels,
-                kernel_size=task.kernel_size,
-            ),
-            "readout alone": Student(nn.Identity(), PooledLinear(1, task.classes, pool=task.pool)),
-        }
+def networks(asked: CostConfiguration, side: int) -> dict[str, nn.Module]:
+    """The rows of the task and the readout alone, untrained, for grey images of ``side`` pixels."""
+    return asked.task.networks(side, channels=1, classes=asked.settings.task.classes)
 
 
-def measured(
-    settings: ElectronicsSettings, task: TaskSettings, sides: Sequence[int], console: Console
-) -> tuple[dict[str, list[Inference]], list[InferenceRecord]]:
+def measured(asked: CostConfiguration, console: Console) -> tuple[dict[str, list[Inference]], list[InferenceRecord]]:
     """Every network at every side that is not too large to run here.
 
     Returns:
         By network, one result a side; and all records.
     """
+    settings, widest = (
+        asked.settings.electronics,
+        max(asked.task.optical.kernels, asked.task.paper.models.teacher_width),
+    )
     found: dict[str, list[Inference]] = {}
     records = []
     with threads(settings.threads):
-        for side in (side for side in sides if side <= settings.measured_to):
-            image_size = max(task.kernels, task.teacher_width) * side**2
-            room = LARGEST_LAYER.get(torch.device(settings.device).type, LARGEST_LAYER["cpu"]) // image_size
+        for side in (side for side in asked.settings.sweep.sides if side <= settings.measured_to):
+            room = LARGEST_LAYER.get(torch.device(settings.device).type, LARGEST_LAYER["cpu"]) // (widest * side**2)
             results, new = measure_models(
-                networks(task, side),
+                networks(asked, side),
                 torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side)),
                 device=settings.device,
                 batch_sizes=[size for size in settings.batch_sizes if size <= room] or [1],
@@ -98,13 +82,14 @@ def measured_curves(
         for j, side in enumerate(sides):
             result = results[min(j, len(results) - 1)]
             factor = 1.0 if j < len(results) else (side / sides[len(results) - 1]) ** 2
-            for quantity, term in _terms(result).items():
+            for quantity, term in inference_terms(result).items():
                 rows[quantity].append(term and (term if factor == 1.0 else _extrapolated(term, factor, sides, results)))
         curves.append(electronic_curve(f"{name}, {results[0].device}", sides, rows, draws=draws, seed=seed + i))
     return curves
 
 
-def _terms(result: Inference) -> dict[Quantity, Term | None]:
+def inference_terms(result: Inference) -> dict[Quantity, Term | None]:
+    """The quantities of a sweep from those of a measurement or a roofline."""
     per_image = (1.0 / result.throughput).named("time per image", "s")
     return {"latency": result.latency, "time per image": per_image, "energy per image": result.energy}
 
@@ -115,44 +100,60 @@ def _extrapolated(term: Term, factor: float, sides: Sequence[int], results: Sequ
     return more.named(term.name, term.unit)
 
 
-def operations(name: str, task: TaskSettings, side: int) -> int:
-    """Floating-point operations of one image on one of the networks, from shapes alone."""
-    with torch.device("meta"):
-        return count_flops(networks(task, side)[name].eval(), _image(side))
+def operations(asked: CostConfiguration) -> dict[str, list[int]]:
+    """Multiply-accumulates of one image on each digital row, from shapes alone, by side."""
+    found: dict[str, list[int]] = {name: [] for name in asked.task.table.digital}
+    for side in asked.settings.sweep.sides:
+        with torch.device("meta"):
+            models = networks(asked, side)
+            for name, counts in found.items():
+                counts.append(digital_macs(models[name], (1, side, side)))
+    return found
 
 
-def roofline_curves(
-    settings: ElectronicsSettings, task: TaskSettings, sides: Sequence[int], *, draws: int, seed: int
-) -> list[Curve]:
+def roofline_curves(asked: CostConfiguration, *, draws: int, seed: int) -> list[Curve]:
     """Data sheets as curves: what no launch, no idle and no cache miss would leave."""
-    curves = []
-    for slug in settings.rooflines:
+    curves, sides = [], asked.settings.sweep.sides
+    with torch.device("meta"):
+        models = [networks(asked, side) for side in sides]
+    for slug in asked.settings.electronics.rooflines:
         gpu = gpu_device(slug)
-        for name in ("teacher", "digital twin"):
+        for name in asked.task.table.digital:
             with torch.device("meta"):
-                results = [modelled(name, networks(task, side)[name], _image(side), gpu) for side in sides]
-            rows = {quantity: [_terms(result)[quantity] for result in results] for quantity in QUANTITIES}
+                results = [
+                    modelled(name, at_side[name], torch.empty(1, 1, side, side), gpu)
+                    for side, at_side in zip(sides, models, strict=True)
+                ]
+            rows = {quantity: [inference_terms(result)[quantity] for result in results] for quantity in QUANTITIES}
             curves.append(
                 electronic_curve(f"{name}, {gpu.name} (modelled roofline)", sides, rows, draws=draws, seed=seed)
             )
     return curves
 
 
-def _image(side: int) -> torch.Tensor:
-    return torch.empty(1, 1, side, side, device="meta")
-
-
 def price_curves(
-    settings: ElectronicsSettings, task: TaskSettings, sides: Sequence[int], *, draws: int, seed: int
+    prices: Sequence[str], macs: Mapping[str, Sequence[int]], sides: Sequence[int], *, draws: int, seed: int
 ) -> list[Curve]:
-    """Energy alone: two floating-point operations are one multiply-accumulate at its published price."""
+    """Energy alone: multiply-accumulates at their published price.
+
+    Args:
+        prices: Slugs of components with an energy per multiply-accumulate.
+        macs: Operations of one image by network, one a side.
+        sides: Sides of the image [pixels].
+        draws: How many.
+        seed: Of the draws.
+    """
     curves = []
-    for slug in settings.prices:
+    for slug in prices:
         price = documented(component(slug), component(slug).name)
-        for name in ("teacher", "digital twin"):
-            macs = [operations(name, task, side) / 2 for side in sides]
-            terms = [(count * price).named("energy", "J") for count in macs]
+        for name, counts in macs.items():
+            terms = [(count * price).named("energy", "J") for count in counts]
             rows: dict[Quantity, list[Term | None]] = {"energy per image": terms}
-            label = f"{name}, {price.name.removeprefix('Digital MAC').strip(', ')} (modelled price)"
+            label = f"{name}, {price_name(slug)} (modelled price)"
             curves.append(electronic_curve(label, sides, rows, draws=draws, seed=seed))
     return curves
+
+
+def price_name(slug: str) -> str:
+    """Whose price of an operation it is."""
+    return component(slug).name.removeprefix("Digital MAC").strip(", ")

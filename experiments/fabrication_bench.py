@@ -75,6 +75,8 @@ class MisjudgedCamera(Camera):
         believed: By whose exposure, gain and black level counts are read.
         brightness: Light over what is believed.
         sensor: What the sensor really is.
+
+    Shapes are those of :class:`~optics4f.elements.Camera`.
     """
 
     def __init__(self, believed: Camera, brightness: float, sensor: Sensor) -> None:

@@ -60,7 +60,7 @@ class Case:
     seed: int
 
     def frames(self, front_end: nn.Module, data: DataSplits) -> Tensor:
-        """Frames of training and validation images; those of one front end and one set are always the same."""
+        """Frames ``(N, channels, h, w)`` of training and validation images, the same for one front end and set."""
         return recorded(front_end, shown(data), seed=self.seed + 1)
 
 
@@ -137,7 +137,7 @@ def compensated(case: Case, how: Compensation, state_file: Path) -> dict[str, di
 
 
 def shown(data: DataSplits) -> Tensor:
-    """Training and validation images, by number."""
+    """Training and validation images ``(N, channels, height, width)``, by number."""
     return torch.cat([data.train.images, data.validation.images])
 
 
@@ -148,14 +148,14 @@ def answering(teacher: nn.Module, data: DataSplits) -> Recorded:
 
 
 def right(readout: nn.Module, frames: Tensor, data: DataSplits) -> float:
-    """Share of the test images that are classified rightly from recorded frames."""
+    """Share of the test images that are classified rightly from recorded frames ``(N, channels, h, w)``."""
     readout.eval()
     with torch.no_grad():
         return (readout(frames).argmax(1) == data.test.labels).double().mean().item()
 
 
 def normalised(readout: nn.Module, frames: Tensor) -> nn.Module:
-    """A copy of the readout whose normalisation has the mean and variance of these frames; nothing is trained."""
+    """A copy of the readout, normalised by mean and variance of frames ``(N, channels, h, w)``; nothing is trained."""
     found = copy.deepcopy(readout).eval()  # a dropout would change the variance behind it
     for module in found.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -182,7 +182,7 @@ def tuned(
     Args:
         case: Whose readout.
         data: What the frames show.
-        frames: Of training and validation images.
+        frames: Of training and validation images, ``(N, channels, h, w)``.
         test: Frames of the test images.
         settings: Schedule.
         teacher: By number, too; none for labels alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from .cluster import DaskWorkers
 from .fidelity_effects import BENCH_EFFECTS, bench_with
 from .fidelity_ledger import Ledger, Masks, Part
 from .fidelity_report import bench_rows, report, summary_rows, verdict
-from .fidelity_runs import TURNED, with_route
+from .fidelity_runs import TURNED, check_checkpoints, images_of, with_route
 from .fidelity_settings import FidelityConfiguration
 from .local_pool import LocalPool
 from .runs import provenance, write_jsonl, write_text
@@ -60,12 +61,16 @@ def run_fidelity(
 
     Raises:
         StudyFailed: Some runs raised, after all others are done.
-        ValueError: Both ``cluster`` and ``workers``; a strength that the bench refuses.
+        ValueError: Both ``cluster`` and ``workers``; a strength that the bench refuses; no checkpoint of a seed.
+        FileNotFoundError: No images.
     """
     if cluster is not None and workers is not None:
         raise ValueError("workers must be left out with cluster: a cluster has its own.")
     check_strengths(configuration)
+    check_checkpoints(configuration)
     place: Workers = LocalPool(workers) if cluster is None else DaskWorkers(cluster)
+    if cluster is None:  # workers elsewhere may find the images elsewhere
+        images_of(configuration)
     failed: dict[str, str] = {}
     lines = list(study_lines(configuration, out))
     # Of two effects, all but one is the other alone: one run serves both lines.
@@ -73,10 +78,11 @@ def run_fidelity(
     for wave in (beginnings(configuration, out), list(waiting.values())):
         if wave and not failed:  # without its beginning no student goes on
             failed |= sweep(wave, out, place, console).failed
-    found = _results(out)
-    ledger = Ledger((_row(line, found[line.run.key]) for line in lines if line.run.key in found), configuration.study)
     if failed:
-        raise StudyFailed(f"{len(failed)} runs failed, one with: {next(iter(failed.values()))}")
+        error, times = Counter(failed.values()).most_common(1)[0]
+        raise StudyFailed(f"{len(failed)} runs failed, {times} of them with: {error}")
+    found = _results(out)
+    ledger = Ledger((_row(line, found[line.run.key]) for line in lines), configuration.study)
     from .fidelity_figures import curves, heat_map
 
     write_jsonl(out / "fidelity.jsonl", ({**line, "config": configuration.path.name} for line in ledger.lines))
@@ -94,7 +100,7 @@ def run_fidelity(
 
 def beginnings(configuration: FidelityConfiguration, out: Path) -> list[Run]:
     """The students that all begins with; none where checkpoints hold them."""
-    if configuration.study.checkpoints is not None:
+    if not configuration.study.trained_here:
         return []
     common = _common(configuration, out)
     return [Run(TRAIN, {**common, "seed": seed, "effects": None}) for seed in configuration.study.seeds]
@@ -157,11 +163,14 @@ def check_strengths(configuration: FidelityConfiguration) -> None:
 
 
 def _common(configuration: FidelityConfiguration, out: Path) -> dict[str, str]:
-    folder = out / f"students-{configuration.mark}"
+    """What all runs are told; paths are whole, for workers may have been started in another folder."""
+    folder, checkpoints = out / f"students-{configuration.mark}", configuration.study.checkpoints
+    given = {} if checkpoints is None else {"checkpoints": str(Path(checkpoints).resolve())}
     return {
         "config": str(configuration.path.resolve()),
         "settings": configuration.mark,
         "folder": str(folder.resolve()),
+        **given,
     }
 
 

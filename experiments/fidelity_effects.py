@@ -39,7 +39,7 @@ class BenchEffect:
         none: Strength without any effect; ``None`` where that is a limit (continuous levels, unlimited light).
         worse: 1 where a larger strength is worse, -1 where a smaller one is.
         logarithmic: Whether strengths are compared by their ratio.
-        directed: Whether it has a sign, or an angle, that is drawn for each seed.
+        directed: What differs from seed to seed: its sign, or its angle; ``None`` where it has neither.
         degrees: Whether a person reads it in degrees; its strength is in rad all the same.
     """
 
@@ -50,7 +50,7 @@ class BenchEffect:
     none: float | None = 0.0
     worse: Literal[-1, 1] = 1
     logarithmic: bool = False
-    directed: bool = False
+    directed: Literal["sign", "angle"] | None = None
     degrees: bool = False
 
     def severity(self, strength: float) -> float:
@@ -60,6 +60,12 @@ class BenchEffect:
     def strength(self, severity: float) -> float:
         """Inverse of :meth:`severity`."""
         return 10 ** (self.worse * severity) if self.logarithmic else self.worse * severity
+
+    def defect(self, strength: float) -> float:
+        """How far a strength is from none, to be compared by ratios: levels by their step, light by its lack."""
+        if self.none is not None:
+            return abs(strength - self.none)
+        return 1 / strength if self.logarithmic else 2.0**-strength
 
     def written(self, strength: float) -> str:
         """A strength as a person writes it."""
@@ -83,13 +89,13 @@ BENCH_EFFECTS: dict[str, BenchEffect] = {
             "level table that the driver does not know: phase ~ level^(1 + g)",
             "1",
             "static",
-            directed=True,
+            directed="sign",
         ),
-        BenchEffect("slm_shift", "SLM beside the axis", "m", "static", directed=True),
-        BenchEffect("slm_rotation", "SLM turned about the axis", "rad", "static", directed=True, degrees=True),
-        BenchEffect("defocus", "camera before or behind the image plane", "m", "static", directed=True),
-        BenchEffect("wavelength", "light beside the wavelength of the design", "m", "static", directed=True),
-        BenchEffect("slm_pitch", "SLM pitch over that of the design, relative error", "1", "static", directed=True),
+        BenchEffect("slm_shift", "SLM beside the axis", "m", "static", directed="angle"),
+        BenchEffect("slm_rotation", "SLM turned about the axis", "rad", "static", directed="sign", degrees=True),
+        BenchEffect("defocus", "camera before or behind the image plane", "m", "static", directed="sign"),
+        BenchEffect("wavelength", "light beside the wavelength of the design", "m", "static", directed="sign"),
+        BenchEffect("slm_pitch", "SLM pitch over that of the design, relative error", "1", "static", directed="sign"),
         BenchEffect(
             "photons", "share of the full well that white fills: shot noise", "full well", "per frame", None, -1, True
         ),
@@ -101,13 +107,26 @@ BENCH_EFFECTS: dict[str, BenchEffect] = {
 
 
 def direction(name: str, seed: int) -> float:
-    """Angle [rad] of a directed effect: one draw for each effect and seed, the same at all strengths."""
-    return float(np.random.default_rng([seed, zlib.crc32(name.encode())]).uniform(0, 2 * math.pi))
+    """Angle [rad] of a directed effect, the same at all strengths: seeds share out the circle between them.
+
+    Each effect has a first angle of its own, drawn by its name. Seeds 0 and 1 look in opposite directions, 2 and 3 too,
+    across the first two, and each later pair into the middle of what is left (van der Corput's sequence).
+    """
+    first = float(np.random.default_rng(zlib.crc32(name.encode())).uniform(0, 2 * math.pi))
+    pair, turn, share = seed // 2, 0.0, math.pi / 2
+    while pair:
+        turn, pair, share = turn + share * (pair % 2), pair // 2, share / 2
+    return (first + math.pi * (seed % 2) + turn) % (2 * math.pi)
+
+
+def sign(name: str, seed: int) -> Literal[-1, 1]:
+    """Sign of a directed effect, the same at all strengths: it alternates with the seed, from one drawn by its name."""
+    return 1 if (math.cos(direction(name, 0)) > 0) == (seed % 2 == 0) else -1
 
 
 def signed(name: str, strength: float, seed: int) -> float:
-    """A strength with its drawn sign."""
-    return math.copysign(strength, math.cos(direction(name, seed)))
+    """A strength with its sign."""
+    return strength * sign(name, seed)
 
 
 def check_bench(bench: BenchSpecification) -> None:
@@ -203,7 +222,7 @@ def _panel_effects(strengths: Mapping[str, float], seed: int, flicker_frames: in
     if bits is not None:
         found.append(Quantization(int(bits)))
     if "lut_gamma" in strengths:
-        exponent = (1 + strengths["lut_gamma"]) ** math.copysign(1.0, signed("lut_gamma", 1.0, seed))
+        exponent = (1 + strengths["lut_gamma"]) ** sign("lut_gamma", seed)
         levels = np.arange(2 ** int(bits)) / 2 ** int(bits)
         found.append(LUT(2 * math.pi * levels**exponent, calibrated=False))
     if "crosstalk" in strengths:

@@ -125,6 +125,22 @@ class Ledger:
         curve = [(s, self.cost(effect, s)) for s in self.study.effects[effect].strengths]
         return tolerance(BENCH_EFFECTS[effect], [(s, c) for s, c in curve if c is not None], self.study.loss)
 
+    def margin(self, effect: str) -> float | None:
+        """How many times worse than at its nominal strength an effect may become until it costs ``study.loss`` alone.
+
+        Below 1 where the nominal strength costs more; ``None`` where none of the strengths tried costs as much.
+        """
+        found, entry = self.tolerance(effect), BENCH_EFFECTS[effect]
+        strength = found.weakest if found.below else found.strength
+        if strength is None:
+            return None
+        return entry.defect(strength) / entry.defect(self.study.effects[effect].nominal)
+
+    def nearest(self) -> list[str]:
+        """Effects by their margin, the smallest first; those whose tolerance was not reached are left out."""
+        known = {name: self.margin(name) for name in self.ranking()}
+        return sorted((name for name in known if known[name] is not None), key=lambda name: known[name])
+
 
 @dataclass(frozen=True)
 class Tolerance:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from .fidelity_effects import BENCH_EFFECTS
+from .fidelity_effects import BENCH_EFFECTS, direction, sign
 from .fidelity_ledger import CONFIDENCE, Interval, Ledger
 from .fidelity_settings import FidelityConfiguration
 from .tables import markdown
@@ -23,9 +24,10 @@ def effect_rows(ledger: Ledger) -> list[dict[str, str]]:
                 "nominal": effect.written(table.nominal),
                 "cost alone [points]": _points(ledger.cost(name, table.nominal)),
                 "cross entropy added [nat]": ledger.surprise(name, table.nominal).written(1.0, 3),
-                "cost, masks trained with it": _points(ledger.cost_when_trained(name, table.nominal)),
+                "cost, masks trained with it": _when_trained(ledger, name),
                 "regained without it": _points(ledger.regained(name)),
                 f"costs {100 * ledger.study.loss:g} at": ledger.tolerance(name).written(effect),
+                "times nominal": _times(ledger.margin(name)),
                 "varies": effect.varies,
             }
         )
@@ -86,7 +88,7 @@ def term_rows(ledger: Ledger) -> list[dict[str, str]]:
             "term": name,
             "what": BENCH_EFFECTS[name].about,
             "varies": BENCH_EFFECTS[name].varies,
-            "direction": "drawn for each seed" if BENCH_EFFECTS[name].directed else "",
+            "direction, each seed": _directions(ledger, name),
             "nominal": BENCH_EFFECTS[name].written(table.nominal),
             "source of the nominal strength": table.source,
         }
@@ -107,6 +109,9 @@ def verdict(ledger: Ledger) -> str:
     text = f"At nominal strength, alone, these effects matter most: {'; '.join(named)}."
     if rest and not ledger.told_apart(worst[-1], rest[0]):
         text += f" These seeds do not tell the last of them from the next, {rest[0]}."
+    if nearest := ledger.nearest()[:NAMED]:
+        margins = "; ".join(f"{name} at {_times(ledger.margin(name))} times the nominal defect" for name in nearest)
+        text += f" First to cost {100 * ledger.study.loss:g} points as all become worse: {margins}."
     return text
 
 
@@ -134,10 +139,11 @@ def _what_varies(ledger: Ledger) -> str:
     study = ledger.study
     apart = [name for name in study.effects if name not in study.full]
     return (
-        "Static errors are the same in all frames of a run: a direction (of a shift: an angle; else a sign) is drawn "
-        "once for each seed and kept for all strengths. What varies per frame is drawn anew for each exposure (camera) "
-        f"or each batch of {study.batch} images (flicker: {study.flicker_frames} states of the panel in an exposure, "
-        "whose intensities are averaged). All effects together have their nominal strengths"
+        "Static errors are the same in all frames of a run. Their direction is the same at all strengths; a sign "
+        "alternates from seed to seed, and the angles of a shift share out the circle, from a first one that is drawn "
+        "for each effect: costs and tolerances are means over both signs. What varies per frame is drawn anew for each "
+        f"exposure (camera) or each batch of {study.batch} images (flicker: {study.flicker_frames} states of the panel "
+        "in an exposure, whose intensities are averaged). All effects together have their nominal strengths"
         + (f"; {', '.join(apart)} is not among them." if apart else ".")
     )
 
@@ -146,8 +152,14 @@ def _method(configuration: FidelityConfiguration, ledger: Ledger) -> str:
     study = configuration.study
     images = ledger.lines[0]["images"]
     routes = ", ".join(sorted({line["route"] for line in ledger.lines}))
-    if study.checkpoints is None:
-        start = "Masks were trained on the ideal bench: continuous phase, no gaps, nothing displaced, no noise."
+    if study.trained_here:
+        paper = "" if study.paper is None else f" of `{study.paper}`, row {study.row}"
+        count = "all training images" if study.images.train is None else f"{study.images.train} training images"
+        epochs = (study.ideal or configuration.student.student).epochs
+        start = (
+            f"Masks were trained on the ideal bench{paper}: continuous phase, no gaps, nothing displaced, no noise; "
+            f"{epochs} epochs of {count}."
+        )
     else:
         start = (
             f"Masks are those of `{study.paper}`, row {study.row}, trained on the bench of that file with its levels, "
@@ -158,7 +170,8 @@ def _method(configuration: FidelityConfiguration, ledger: Ledger) -> str:
         f"{CONFIDENCE:.0%} intervals over {len(study.seeds)} seeds (Student's t, paired by seed). The choice of images "
         f"is not in them: one image is {100 / images:.2g} points. A strength `costs {100 * study.loss:g}` where the "
         f"mean cost first reaches {100 * study.loss:g} points, interpolated between strengths, in brackets where the "
-        f"ends of its interval do.{_how_trained(ledger)} Routes: {routes}."
+        f"ends of its interval do; `times nominal` is how many times larger the defect then is (of levels: their step; "
+        f"of photons: their lack).{_how_trained(ledger)} Routes: {routes}."
     )
 
 
@@ -166,23 +179,48 @@ def _how_trained(ledger: Ledger) -> str:
     schedule = ledger.study.retraining
     if schedule is None:
         return ""
+    epochs = "epoch" if schedule.epochs == 1 else "epochs"
     begin, control = "from the random start of the masks above", ""
     if schedule.start == "student":
         begin, control = "from the masks above", ", against a control that went on as long without any"
     return (
-        f" Masks `trained with` an effect (or with all) learned {schedule.epochs} epochs {begin}, masks and readout, "
+        f" Masks `trained with` an effect (or with all) learned {schedule.epochs} {epochs} {begin}, masks and readout, "
         f"with that strength, and are evaluated with it{control}; for {_trained_strengths(ledger)}."
     )
 
 
 def _trained_strengths(ledger: Ledger) -> str:
-    tables = ledger.study.effects
-    more = [
-        f"{name} at {', '.join(BENCH_EFFECTS[name].written(s) for s in table.trained)}"
-        for name, table in tables.items()
-        if table.trained != (table.nominal,)
-    ]
-    return "the nominal strengths" + (f", except {'; '.join(more)}" if more else "")
+    """``slm_bits at 2 bit, 1 bit; defocus at 40 mm``."""
+    return "; ".join(
+        f"{name} at {', '.join(BENCH_EFFECTS[name].written(strength) for strength in table.trained)}"
+        for name, table in ledger.study.effects.items()
+        if table.trained
+    )
+
+
+def _when_trained(ledger: Ledger, name: str) -> str:
+    """At the worst strength that masks were trained with, beside what those lose there that do not know it."""
+    effect = BENCH_EFFECTS[name]
+    known = [s for s in ledger.study.effects[name].trained if ledger.cost_when_trained(name, s) is not None]
+    if not known:
+        return ""
+    worst = max(known, key=effect.severity)
+    cost, others = ledger.cost_when_trained(name, worst), ledger.cost(name, worst)
+    return f"{_points(cost)} at {effect.written(worst)}, others {_points(others)}"
+
+
+def _directions(ledger: Ledger, name: str) -> str:
+    """Signs, or angles, in the order of the seeds."""
+    seeds, kind = ledger.study.seeds, BENCH_EFFECTS[name].directed
+    if kind == "angle":
+        return " ".join(f"{math.degrees(direction(name, seed)):.0f} deg" for seed in seeds)
+    return " ".join("+" if sign(name, seed) > 0 else "-" for seed in seeds) if kind == "sign" else ""
+
+
+def _times(margin: float | None) -> str:
+    if margin is None:
+        return ""
+    return f"{margin:.0f}" if margin >= 10 else f"{margin:.2g}"
 
 
 def _points(cost: Interval | None) -> str:

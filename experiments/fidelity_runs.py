@@ -30,7 +30,9 @@ TURNED = {"slm_rotation"}  # turns the grid of the PSFs, which that route refuse
 Strengths = Mapping[str, float]
 
 
-def train_student(config: str, settings: str, *, folder: str, seed: int, effects: Strengths | None) -> dict[str, Any]:
+def train_student(
+    config: str, settings: str, *, folder: str, seed: int, effects: Strengths | None, checkpoints: str | None = None
+) -> dict[str, Any]:
     """Train the masks and the readout of one seed with these effects, and read the test set.
 
     Args:
@@ -39,14 +41,15 @@ def train_student(config: str, settings: str, *, folder: str, seed: int, effects
         folder: Where the students are kept.
         seed: Of start, batches and noise.
         effects: Strengths by name, on the schedule ``[retraining]``; without any that is the control. ``None`` is the
-            student that all begins with: on the ideal bench, on the schedule ``[student]``.
+            student that all begins with: on the ideal bench, on the schedule ``[ideal]`` or else ``[student]``.
+        checkpoints: The study's folder of trained students, on a path that every worker sees.
 
     Returns:
         What :func:`evaluate_student` does, and how it was trained.
     """
-    study, data = _study(config, settings), _images(config, settings)
+    study, data = _study(config, settings, checkpoints), _images(config, settings)
     kept, began = student_file(folder, seed, effects), time.perf_counter()
-    schedule = study.student.student if effects is None else study.study.retraining
+    schedule = (study.study.ideal or study.student.student) if effects is None else study.study.retraining
     if schedule is None:
         raise ValueError("retraining must be given to train with an effect. Add a table [retraining].")
     goes_on = effects is not None and schedule.start == "student"
@@ -70,7 +73,14 @@ def train_student(config: str, settings: str, *, folder: str, seed: int, effects
 
 
 def evaluate_student(
-    config: str, settings: str, *, folder: str, seed: int, effects: Strengths, trained: Strengths | None = None
+    config: str,
+    settings: str,
+    *,
+    folder: str,
+    seed: int,
+    effects: Strengths,
+    trained: Strengths | None = None,
+    checkpoints: str | None = None,
 ) -> dict[str, Any]:
     """Test accuracy of a student on a bench with these effects.
 
@@ -81,12 +91,13 @@ def evaluate_student(
         seed: Which student; also of the directions of the effects.
         effects: Strengths by name; none is the ideal bench.
         trained: The effects that the student was trained with; ``None`` is the one of the study's beginning.
+        checkpoints: As in :func:`train_student`.
 
     Returns:
         ``accuracy`` and ``loss`` on so many ``images``; the ``route``; ``brightest``, the largest signal of a camera
         pixel over white, and ``saturated``, the share of pixels beyond the full well.
     """
-    study, data = _study(config, settings), _images(config, settings)
+    study, data = _study(config, settings, checkpoints), _images(config, settings)
     if trained is None:
         student = base_student(study, data, folder, seed)
     else:
@@ -98,7 +109,7 @@ def evaluate_student(
 def base_student(study: FidelityConfiguration, data: DataSplits, folder: str | Path, seed: int) -> OpticalStudent:
     """The student that knows no effect but those of its checkpoint's bench, where it is from one."""
     student = _untrained(study, data, seed)
-    if study.study.checkpoints is not None:
+    if not study.study.trained_here:
         load_checkpoint(_checkpoint(study, study.study.row, seed), student)
         return student
     student = on_bench(student, study, {}, seed)
@@ -136,6 +147,20 @@ def student_file(folder: str | Path, seed: int, effects: Strengths | None) -> Pa
     return Path(folder) / f"{name}-{seed}.safetensors"
 
 
+def check_checkpoints(study: FidelityConfiguration) -> None:
+    """Refuse a study whose checkpoints are not all there.
+
+    Raises:
+        ValueError: The message names the first that is missing.
+    """
+    rows = [] if study.study.trained_here else [study.study.row]
+    if PAPER_ROWS[study.study.row].taught and (study.study.trained_here or study.study.retraining is not None):
+        rows.append("teacher")
+    for row in rows:
+        for seed in study.study.seeds:
+            _checkpoint(study, row, seed)
+
+
 def _checkpoint(study: FidelityConfiguration, row: str, seed: int) -> Path:
     path = Path(study.study.checkpoints) / f"{row}-{seed}.safetensors"
     if not path.is_file():
@@ -168,17 +193,28 @@ def _measured(student: OpticalStudent, study: FidelityConfiguration, data: DataS
 
 
 @lru_cache(maxsize=2)
-def _study(config: str, settings: str) -> FidelityConfiguration:
+def _study(config: str, settings: str, checkpoints: str | None = None) -> FidelityConfiguration:
+    """The study, with the folder of checkpoints where whoever started the runs found it."""
     study = load_fidelity(config)
     if study.mark != settings:
         raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
+    if checkpoints is not None:
+        study = replace(study, study=study.study.model_copy(update={"checkpoints": checkpoints}))
     return study
 
 
 @lru_cache(maxsize=2)
 def _images(config: str, settings: str) -> DataSplits:
     """The images of a study, once a process."""
-    study = _study(config, settings)
+    return images_of(_study(config, settings))
+
+
+def images_of(study: FidelityConfiguration) -> DataSplits:
+    """As many images of each split as the study takes.
+
+    Raises:
+        FileNotFoundError: They are not where images are looked for.
+    """
     data, counts = load(study.student.data.name, **study.student.data.options), study.study.images
     cut = {
         name: _some(getattr(data, name), getattr(counts, name), counts.seed) for name in ("train", "validation", "test")

@@ -86,7 +86,9 @@ class FidelityStudy(Specification):
         row: Of the paper's table.
         seeds: Students.
         checkpoints: Folder of trained students ``ROW-SEED.safetensors``, relative to where the command is run; without
-            it they are trained here, on the ideal bench.
+            it they are trained here, on the ideal bench, on the schedule ``[student]``.
+        ideal: Schedule of students that are trained here, on the ideal bench, in place of that of the paper. Of
+            ``checkpoints`` only the teachers are then needed, for a row that is taught.
         flicker_frames: States of a flickering panel during one exposure.
         batch: Images that see the same states of a flickering panel.
         loss: Accuracy that may be lost where a tolerance is stated: 0.01 is a percentage point.
@@ -101,11 +103,17 @@ class FidelityStudy(Specification):
     loss: float = Field(0.01, gt=0, lt=1)
     images: ImageCounts = ImageCounts()
     effects: Annotated[dict[str, EffectSettings], BeforeValidator(_in_si)] = Field(min_length=2)
+    ideal: TrainingSettings | None = None
     retraining: RetrainingSettings | None = None
     bench: BenchSpecification | None = None
     data: PaperData | None = None
     models: PaperModels | None = None
     student: TrainingSettings | None = None
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the students that all begins with are trained on the ideal bench, not read from checkpoints."""
+        return self.checkpoints is None or self.ideal is not None
 
     @property
     def full(self) -> dict[str, float]:
@@ -120,6 +128,8 @@ class FidelityStudy(Specification):
             raise ValueError(f"{present[0]} must be left out beside paper, got both")
         if self.paper is None and len(present) < len(tables):
             raise ValueError(f"{next(n for n in tables if n not in present)} must be given where no paper is named")
+        if self.paper is None and self.ideal is not None:
+            raise ValueError("ideal must be left out beside student: both are the schedule on the ideal bench")
         if PAPER_ROWS.get(self.row) is None or "physical" not in self.row:
             raise ValueError(f"row must be physical or physical_kd, got {self.row}")
         if PAPER_ROWS[self.row].taught and self.checkpoints is None:
@@ -128,6 +138,11 @@ class FidelityStudy(Specification):
             )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ, got {list(self.seeds)}")
+        signed = next((name for name in self.effects if BENCH_EFFECTS[name].directed), None)
+        if signed is not None and len({seed % 2 for seed in self.seeds}) < 2:
+            raise ValueError(
+                f"seeds must be even and odd, got {list(self.seeds)}: the sign of {signed} alternates with them"
+            )
         return self
 
     @model_validator(mode="after")

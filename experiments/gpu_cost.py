@@ -33,7 +33,7 @@ class InferenceRecord:
     """One measured batch size, with all that is needed to measure it again.
 
     Times [s] and ``energy`` [J] are per batch. ``energy`` is ``None`` where it is unknown, and
-    ``energy_source`` says why, or what counted it.
+    ``energy_source`` says why, or what counted it. ``model`` is the name of what ran, where it has one.
     """
 
     device: str
@@ -50,6 +50,7 @@ class InferenceRecord:
     energy: float | None
     energy_source: str
     flops: int
+    model: str = ""
 
     @property
     def source(self) -> str:
@@ -266,7 +267,7 @@ def _microjoules(path: Path) -> int:
 
 
 def count_flops(model: nn.Module, batch: Tensor) -> int:
-    r"""Floating-point operations of one forward pass, Fourier transforms included.
+    r"""Floating-point operations of one forward pass of a batch of any shape, Fourier transforms included.
 
     Convolutions and matrix products count as torch counts them, two for each multiply-accumulate,
     also where they are complex. A complex transform of :math:`N` points counts

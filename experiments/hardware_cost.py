@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any
 
+import numpy as np
 from scipy.constants import speed_of_light
 
 from optics4f.devices import CameraDevice, SLMDevice, camera_device, slm_device
@@ -21,10 +23,14 @@ from .terms import Term, documented, total, weakest
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the latency and the devices that can do nothing else meanwhile."""
+    """A part of the latency and the devices that can do nothing else meanwhile.
+
+    ``held`` is how long they are kept from the next image, where that is not the part of the latency.
+    """
 
     term: Term
     occupies: tuple[str, ...]
+    held: Term | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,10 @@ def optical_cost(settings: OpticalCostSettings) -> CostTable:
     latency = total("latency", (stage.term for stage in stages), "s")
     devices = dict.fromkeys(device for stage in stages for device in stage.occupies)
     busy = {
-        device: total(f"{device} busy", (s.term for s in stages if device in s.occupies), "s") for device in devices
+        device: total(f"{device} busy", (s.held or s.term for s in stages if device in s.occupies), "s")
+        for device in devices
     }
-    bottleneck = max(busy, key=lambda device: busy[device].nominal)
+    bottleneck = max(busy, key=lambda device: np.median(busy[device].nominal))
     interval = _slowest(busy.values()) if settings.pipelined else latency
     interval = interval if settings.images_per_frame == 1 else _shared(interval, settings.images_per_frame)
     counts = _counts(settings)
@@ -99,7 +106,7 @@ def _shared(interval: Term, images: int) -> Term:
 
 def _slowest(terms: Iterable[Term]) -> Term:
     terms = tuple(terms)
-    ends = (max(getattr(term, end) for term in terms) for end in ("low", "nominal", "high"))
+    ends = (reduce(np.maximum, (getattr(term, end) for term in terms)) for end in ("low", "nominal", "high"))
     return Term("slowest device", *ends, "s", "maximum over devices", weakest(*terms))
 
 
@@ -117,7 +124,7 @@ def _in_turn(settings: OpticalCostSettings) -> Iterable[Stage]:
     if display:
         yield from _modulator_stages(display, "display", settings.input_frames, ("display",))
     yield from _modulator_stages(slm, "slm", settings.mask_changes, (*shown, "slm"))
-    exposure, frame, link = _camera_times(camera)
+    exposure, frame, link = _camera_times(camera, settings.tiles)
     exposures = settings.exposures
     yield Stage((exposures * exposure).named("exposure", "s"), (*shown, "slm", "camera"))
     yield Stage((exposures * frame).named("camera readout", "s"), ("camera",))
@@ -125,13 +132,15 @@ def _in_turn(settings: OpticalCostSettings) -> Iterable[Stage]:
 
 
 def _overlapped(settings: OpticalCostSettings) -> Iterable[Stage]:
-    """Loading, exposing and reading at the same time: the slowest sets the beat, the first and last frame add theirs.
+    """Loading, exposing and reading at the same time.
 
-    The published form is the number of passes over the lower frame rate, plus a readout and the back end.
+    The first pattern is loaded, settles and is exposed; then the slowest of these times sets the beat of the others;
+    the last frame is read and sent. With one exposure nothing overlaps, and it takes as long as in turn. The published
+    form is the number of passes over the lower frame rate, plus a readout and the back end.
     """
     display, slm, camera = settings.display, settings.slm, settings.camera
     shown = ("display",) if display else ()
-    exposure, frame, link = _camera_times(camera)
+    exposure, frame, link = _camera_times(camera, settings.tiles)
     beats = [frame.named("camera frame", "s"), link.named("camera link", "s")]
     if settings.mask_changes:
         if display:
@@ -139,28 +148,50 @@ def _overlapped(settings: OpticalCostSettings) -> Iterable[Stage]:
         driver, table = slm, "slm"
     else:
         driver, table = display, "display"  # the mask stays: frames are those of the input, or of the scene
+    first = exposure
     if driver:
-        first, wait, settle = _modulator_times(driver, table)
-        yield Stage(first.named(f"link host to {table}", "s"), ())
-        beats += [wait.named(f"{table} frame", "s"), first.named(f"{table} link", "s")]
-        exposure = settle + exposure
-    beats.append(exposure.named("settling and exposure" if driver else "exposure", "s"))
-    beat = _slowest(beats)
-    limit = max(beats, key=lambda term: term.nominal)
+        load, wait, settle = _modulator_times(driver, table)
+        yield Stage(load.named(f"link host to {table}", "s"), ())
+        yield Stage(wait.named(f"{table} frame wait", "s"), ())
+        beats += [wait.named(f"{table} frame", "s"), load.named(f"{table} link", "s")]
+        first = settle + exposure
+    first = first.named("settling and exposure" if driver else "exposure", "s")
+    beat = _slowest([*beats, first])
+    limit = max([*beats, first], key=lambda term: np.median(term.nominal))
+    exposures = settings.exposures
     yield Stage(
-        (settings.exposures * beat).named("exposure", "s", source=f"longest at each: {limit.name} ({limit.source})"),
+        (first + ((exposures - 1) * beat).named("others", "s")).named(
+            "exposure", "s", source=f"{first.name}, then the longest at each: {limit.name} ({limit.source})"
+        ),
         (*shown, "slm", "camera"),
+        held=(exposures * beat).named("exposures", "s"),
     )
     yield Stage(frame.named("camera readout", "s"), ())
     yield Stage(link.named("link camera to host", "s"), ())
 
 
-def _camera_times(camera: CameraSettings) -> tuple[Term, Term, Term]:
-    """One exposure, one readout, one transfer [s]."""
+def _camera_times(camera: CameraSettings, tiles: int) -> tuple[Term, Term, Term]:
+    """One exposure of so many outputs, one readout, one transfer [s]."""
     preset = camera_device(camera.device)
     exposure = _known(camera.exposure_time, None, "exposure_time", "camera", "s")
-    frame_rate = _known(camera.frame_rate, preset, "frame_rate", "camera", "Hz")
-    return exposure, (1 / frame_rate).named("frame", "s"), _transfer(camera, preset, "camera")
+    shared = exposure.source if tiles == 1 else f"{exposure.source}; {tiles} tiles share the light"
+    exposure = (tiles * exposure).named("exposure", "s", source=shared)
+    return exposure, _frame_time(camera, preset), _transfer(camera, preset, "camera")
+
+
+def _frame_time(camera: CameraSettings, preset: CameraDevice) -> Term:
+    rate = _known(camera.frame_rate, preset, "frame_rate", "camera", "Hz")
+    gain = camera.row_exponent
+    if gain is None or camera.shape is None or preset.shape is None or camera.shape[0] >= preset.shape.value[0]:
+        return (1 / rate).named("frame", "s")
+    if np.any(gain.high > 1):
+        raise ValueError(
+            f"row_exponent must be at most 1, got {np.max(gain.high):g}. 1 is a time in proportion to rows."
+        )
+    rows, all_rows = camera.shape[0], preset.shape.value[0]
+    ends = ((all_rows / rows) ** end for end in (gain.low, gain.nominal, gain.high))
+    faster = Term("region", *ends, "1", f"{rows} of {all_rows} rows: {gain.source}", gain.kind)
+    return (1 / (rate * faster)).named("frame", "s")
 
 
 def _modulator_times(settings: ModulatorSettings, table: str) -> tuple[Term, Term, Term]:
@@ -241,8 +272,8 @@ def _counts(settings: OpticalCostSettings) -> dict[str, int]:
 
 def _energies(settings: OpticalCostSettings, interval: Term, counts: Mapping[str, int]) -> Iterable[Term]:
     efficiency = _known(settings.laser.wall_plug_efficiency, None, "wall_plug_efficiency", "laser", "1")
-    if efficiency.high > 1:
-        raise ValueError(f"wall_plug_efficiency must be at most 1, got {efficiency.high:g}. 30 % is 0.3.")
+    if np.any(efficiency.high > 1):
+        raise ValueError(f"wall_plug_efficiency must be at most 1, got {np.max(efficiency.high):g}. 30 % is 0.3.")
     powers = {"laser": _known(settings.laser.power, None, "power", "laser", "W") / efficiency}
     if settings.display:
         powers["display"] = _known(settings.display.power, slm_device(settings.display.device), "power", "display", "W")

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from optics4f.console import spared_from_ctrl_c
 
+from .processes import end_with_parent
 from .sweep import Outcome, Run, perform_on_one_thread
 
 ATTEMPTS = 3  # of a run alone, before it is given up
@@ -58,7 +59,7 @@ class LocalPool:
         """Outcomes until all is done or the pool breaks; returns what has none, the first of it under way."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
         others = {child.pid for child in multiprocessing.active_children()}
-        pool = ProcessPoolExecutor(min(workers, len(runs)), mp_context=context)
+        pool = ProcessPoolExecutor(min(workers, len(runs)), mp_context=context, initializer=end_with_parent)
         lost = set()
         complete = False
         try:
@@ -80,7 +81,7 @@ class LocalPool:
             complete = True
         finally:
             pool.shutdown(wait=complete, cancel_futures=True)
-            if not complete:  # Ctrl-C: the pool would wait for runs that take hours
+            if not complete:  # Ctrl-C or SIGTERM: the pool would wait for runs that take hours
                 for child in multiprocessing.active_children():
                     if child.pid not in others:
                         child.terminate()

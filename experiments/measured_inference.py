@@ -11,7 +11,7 @@ import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from optics4f.devices import GPUDevice
 from .gpu_cost import InferenceRecord, count_flops, energy_meter, measure_inference, nvml_device, roofline
 from .runs import provenance
 from .terms import Evidence, Term, documented
+
+# How long a counter has to run to be read [s]: NVML's moves every 20 to 100 ms (petsc.org, PetscLogGpuEnergyMeter).
+LEAST_ENERGY_TIME = {"cuda": 3.0}
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,16 @@ def measure_models(
         rounds: How often each model is measured.
         repetitions: Timed runs of each batch in a round, at most.
         warmup: Runs before them.
-        seconds: Time that the runs of one batch may take in a round; three runs are made in any case.
-        energy_time: How long to loop for the energy of each batch [s].
+        seconds: Time [s] that the runs of one batch may take in a round; three runs are made in any case.
+        energy_time: How long to loop for the energy of each batch [s], unless the device's counter needs longer.
 
     Returns:
         One result a model, and all records that they are made of.
     """
     device = torch.device(device)
     sizes = sorted({1, *batch_sizes})
+    if energy_time > 0:
+        energy_time = max(energy_time, LEAST_ENERGY_TIME.get(device.type, 0.0))
     idle = idle_power(device, energy_time)
     records: dict[str, list[list[InferenceRecord]]] = {name: [] for name in models}
     runs = {
@@ -112,7 +117,7 @@ def measure_models(
                     warmup=warmup,
                     energy_time=energy_time,
                 )
-            records[name].append(one_round)
+            records[name].append([replace(record, model=name) for record in one_round])
     found = [_summary(name, per_round, idle) for name, per_round in records.items()]
     return found, [record for per_round in records.values() for one in per_round for record in one]
 
@@ -216,7 +221,7 @@ def modelled(name: str, model: nn.Module, images: Tensor, gpu: GPUDevice, *, pre
 
 
 def count_bytes(model: nn.Module, batch: Tensor) -> tuple[int, int]:
-    """Bytes of weights, and bytes that layers read and write for a batch where none is fused with the next."""
+    """Bytes of weights, and bytes that layers read and write for a batch of any shape where none is fused."""
     moved = 0
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -35,62 +33,46 @@ def resolved(settings: OpticalCostSettings) -> OpticalCostSettings:
     return settings.model_copy(update=filled)
 
 
-def drawn(settings: Settings, generator: np.random.Generator) -> Settings:
-    """The same settings with every quantity at one value between its bounds: :func:`quantile` of a uniform number."""
+def drawn(settings: Settings, generator: np.random.Generator, draws: int) -> Settings:
+    """The same settings with every quantity drawn between its bounds: :func:`quantile` of uniform numbers.
+
+    Args:
+        settings: With ranges.
+        generator: Of the draws.
+        draws: How many; each quantity becomes an array ``(draws,)``.
+    """
     changed = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, Term):
-            changed[name] = at(value, quantile(value, generator.random()))
+            changed[name] = at(value, quantile(value, generator.random(draws)))
         elif isinstance(value, BaseModel):
-            changed[name] = drawn(value, generator)
+            changed[name] = drawn(value, generator, draws)
     return settings.model_copy(update=changed)
 
 
-def at(term: Term, value: float) -> Term:
-    """The term without its range."""
+def at(term: Term, value: float | np.ndarray) -> Term:
+    """The term without its range: at one value, or at one a draw, shape ``(draws,)``."""
     return replace(term, low=value, nominal=value, high=value)
 
 
-def quantile(term: Term, share: float) -> float:
+def quantile(term: Term, share: np.ndarray) -> np.ndarray:
     """The value below which ``share`` of the draws lie: triangular about the nominal value.
 
     Where the lower bound is positive the logarithm is triangular: a power between 2 and 40 W is known to a factor.
 
     Args:
         term: The range.
-        share: Between 0 and 1.
+        share: Between 0 and 1, of any shape, which the result has as well.
     """
+    share = np.asarray(share, dtype=float)
     if term.low == term.high:
-        return term.nominal
-    to, back = (math.log, math.exp) if term.low > 0 else (float, float)
-    low, mode, high = to(term.low), to(term.nominal), to(term.high)
-    turn = (mode - low) / (high - low)
-    if share < turn:
-        return back(low + math.sqrt(share * (high - low) * (mode - low)))
-    return back(high - math.sqrt((1 - share) * (high - low) * (high - mode)))
-
-
-def samples_of(
-    settings: OpticalCostSettings, cost: Callable[[OpticalCostSettings], Sequence[float]], *, samples: int, seed: int
-) -> np.ndarray:
-    """What ``cost`` makes of so many draws of all quantities, each drawn on its own.
-
-    Args:
-        settings: The system; devices' presets are filled in first.
-        cost: A function of settings without ranges.
-        samples: How many.
-        seed: Of the draws.
-
-    Returns:
-        One row a draw.
-    """
-    generator = np.random.default_rng(seed)
-    known = resolved(settings)
-    return np.array([cost(drawn(known, generator)) for _ in range(samples)])
-
-
-def spread(name: str, values: np.ndarray, unit: str, source: str) -> Term:
-    """Median of draws between their 5th and 95th percentile."""
-    low, median, high = (float(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
-    return Term(name, low, median, high, unit, f"{source}; {len(values)} draws, 5 % to 95 %", "modelled")
+        return np.full(share.shape, float(term.nominal))
+    low, mode, high = (
+        np.log([term.low, term.nominal, term.high]) if term.low > 0 else (term.low, term.nominal, term.high)
+    )
+    width = high - low
+    rising = low + np.sqrt(share * width * (mode - low))
+    falling = high - np.sqrt((1 - share) * width * (high - mode))
+    value = np.where(share * width < mode - low, rising, falling)
+    return np.exp(value) if term.low > 0 else value

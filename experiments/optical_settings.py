@@ -54,13 +54,19 @@ class ModulatorSettings(_Settings):
 
 
 class CameraSettings(_Settings):
-    """A camera; ``shape`` is the region that is read."""
+    """A camera; ``shape`` is the region that is read.
+
+    ``exposure_time`` is that of an output which has all the light. ``frame_rate`` is that of all rows; that of a region
+    is larger by the rows of the whole over those that are read, to the power ``row_exponent``: 0 where a region gains
+    nothing, 1 where the time goes with the rows. Left out, ``frame_rate`` is taken as it stands.
+    """
 
     device: CameraName
     exposure_time: Time = None
     shape: tuple[Count, Count] | None = None
     bit_depth: Count | None = None
     frame_rate: Rate = None
+    row_exponent: Ratio = None
     link_bandwidth: BitRate = None
     power: Power = None
 
@@ -88,7 +94,7 @@ class DigitalSettings(_Settings):
 
 
 class ConversionSettings(_Settings):
-    """Energy of one sample [J]. Where the power of SLM or camera already contains its converters, state 0 here."""
+    """Energy of one sample [J], beyond what the power of SLM or camera contains; a range where that is not known."""
 
     dac_energy: Energy = None
     adc_energy: Energy = None
@@ -98,8 +104,11 @@ class OpticalCostSettings(_Settings):
     """One image through a 4f system.
 
     Attributes:
+        note: Why its figures are not those of what was trained; empty where they are.
+        tiled: Kernels lie beside each other on as few masks as possible; otherwise each has a mask and an exposure.
         masks: Masks that one image needs, one exposure each; kernels tiled on one mask count once
             (:func:`masks_for`).
+        tiles: Outputs of one image in one exposure. They share the light, so the exposure is so many times as long.
         signed_pairs: Each mask is a pair: one exposure for the positive part, one for the negative.
         colours: Wavelengths, one after the other, each with its own input frame and its own mask.
         bit_planes: Binary frames that one image takes on a 1-bit display, each exposed and read on its own.
@@ -113,7 +122,10 @@ class OpticalCostSettings(_Settings):
         display: Shows the input; left out, the input is the scene itself.
     """
 
+    note: str = ""
+    tiled: bool = False
     masks: Count = 1
+    tiles: Count = 1
     signed_pairs: bool = False
     colours: Count = 1
     bit_planes: Count = 1

@@ -96,6 +96,8 @@ def run_paper(
         summary: Summary = sweep(wave, out, place, console)
         failed |= summary.failed
     found = read_results(out, mark, function=table.function)
+    if failed and not found:
+        raise RowsFailed(f"{len(failed)} of {len(runs)} runs failed, one with: {next(iter(failed.values()))}")
     results = sorted(found, key=lambda r: (list(table.rows).index(r["row"]), r["seed"]))
     name = configuration.settings.data.name
     write_jsonl(out / f"{name}.jsonl", ({**r, "config": configuration.path.name} for r in results))

@@ -48,6 +48,10 @@ class SquaredConvolution(nn.Module):
         in_channels: Channels of the images.
         out_channels: Kernels.
         kernel_size: Taps along each side, odd.
+
+    Shape:
+        - Input: ``(batch, in_channels, height, width)``.
+        - Output: ``(batch, out_channels, height, width)``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,31 @@ from kd.students import OpticalFrontEnd, OpticalStudent, Student
 from kd.training import evaluate, fit
 from optics4f.field import intensity
 
-from .paper_rows import PAPER_ROWS
-from .paper_settings import fingerprint, load_paper
+from .paper_rows import PAPER_ROWS, PaperRow
+from .paper_settings import PaperSettings, fingerprint, load_paper
 from .runs import provenance
 
 EVALUATION_SEED = 0  # of the camera noise that test images see, the same for all rows
 LINEAR_TO = 1e-4
+
+
+@dataclass(frozen=True)
+class RowTask:
+    """What the rows of one kind of labels have of their own.
+
+    Attributes:
+        rows: What there is to train.
+        data: Settings to images, refused where their labels are of another kind.
+        chosen_by: By what an epoch is chosen: its name in the results, and in the record of the training.
+        measured: Model and data to what is read from the test images.
+        behind: What stands behind the front end, for messages.
+    """
+
+    rows: Mapping[str, PaperRow]
+    data: Callable[[PaperSettings], DataSplits]
+    chosen_by: tuple[str, str]
+    measured: Callable[[nn.Module, DataSplits], dict[str, Any]]
+    behind: str
 
 
 def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | None = None) -> dict[str, Any]:
@@ -40,17 +61,29 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
     Returns:
         One line of the results.
     """
-    if row not in PAPER_ROWS:
-        raise ValueError(f"row must be one of {', '.join(PAPER_ROWS)}, got {row!r}.")
-    configuration, made, start = load_paper(config), PAPER_ROWS[row], time.perf_counter()
+    return run_row(CLASSES, config, row, seed, folder=folder, settings=settings)
+
+
+def run_row(
+    task: RowTask, config: str, row: str, seed: int, *, folder: str, settings: str | None = None
+) -> dict[str, Any]:
+    """:func:`paper_row` for any kind of labels.
+
+    Raises:
+        ValueError: An unknown row, a file that has changed, labels of another kind.
+        RuntimeError: A row that should be linear is not.
+    """
+    if row not in task.rows:
+        raise ValueError(f"row must be one of {', '.join(task.rows)}, got {row!r}.")
+    configuration, made, start = load_paper(config), task.rows[row], time.perf_counter()
     if settings not in (None, fingerprint(configuration.text)):
         raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
     settings = configuration.settings
-    data = load(settings.data.name, **settings.data.options)
+    data = task.data(settings)
     model = made.build(settings, data, seed)
     teacher = None
     if made.taught:
-        teacher = PAPER_ROWS["teacher"].build(settings, data, seed)
+        teacher = task.rows["teacher"].build(settings, data, seed)
         load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
     state, kept = Path(folder) / f"{row}-{seed}.state", checkpoint(folder, row, seed)
     if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
@@ -60,19 +93,18 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
         history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
         best = next(record for record in history if record["restored"])
         metrics = {
-            "validation_accuracy": best["validation_accuracy"],
+            task.chosen_by[0]: best[task.chosen_by[1]],
             "epoch": best["epoch"],
             "training_seconds": sum(record["seconds"] for record in history),
         }
-        config = settings.model_dump(mode="json")
-        save_checkpoint(kept, model, config=config, seed=seed, metrics=metrics)
+        save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
         state.unlink(missing_ok=True)
     found = {
         "dataset": settings.data.name,
         "row": row,
         "seed": seed,
-        "test_accuracy": evaluate(model, data.test, seed=EVALUATION_SEED).accuracy,
-        "validation_accuracy": metrics["validation_accuracy"],
+        **task.measured(model, data),
+        task.chosen_by[0]: metrics[task.chosen_by[0]],
         "epoch": metrics.get("epoch"),
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
@@ -83,8 +115,22 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
     if made.linear:
         found["front_end_nonlinearity"] = nonlinearity(model, data)
         if found["front_end_nonlinearity"] > LINEAR_TO:
-            raise RuntimeError(f"{row} must be linear before its readout, got {found['front_end_nonlinearity']:.2g}.")
+            raise RuntimeError(
+                f"{row} must be linear before its {task.behind}, got {found['front_end_nonlinearity']:.2g}."
+            )
     return found
+
+
+def load_data(settings: PaperSettings) -> DataSplits:
+    """The images that the settings name."""
+    return load(settings.data.name, **settings.data.options)
+
+
+def _accuracy(model: nn.Module, data: DataSplits) -> dict[str, Any]:
+    return {"test_accuracy": evaluate(model, data.test, seed=EVALUATION_SEED).accuracy}
+
+
+CLASSES = RowTask(PAPER_ROWS, load_data, ("validation_accuracy", "validation_accuracy"), _accuracy, "readout")
 
 
 def checkpoint(folder: str | Path, row: str, seed: int) -> Path:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from kd.checkpoints import load_checkpoint, save_checkpoint
-from kd.data.catalogue import DATASETS, load
-from kd.data.images import SegmentedImages
-from kd.evaluation import Evaluation
-from kd.training import evaluate, fit
+from torch import nn
+
+from kd.data.catalogue import DATASETS
+from kd.data.images import DataSplits, SegmentedImages
+from kd.evaluation import Evaluation, evaluate
 
 from .paper import PaperTable, by_row, confidence, gain, spread
-from .paper_run import EVALUATION_SEED, LINEAR_TO, checkpoint, described, nonlinearity
+from .paper_run import EVALUATION_SEED, RowTask, load_data, run_row
 from .paper_segmentation_rows import SEGMENTATION_ROWS
-from .paper_settings import PaperConfiguration, fingerprint, load_paper
-from .runs import provenance
+from .paper_settings import PaperConfiguration, PaperSettings
 
 FUNCTION = "experiments.paper_segmentation:segmentation_row"
 MEASURES = {"test_miou": "mIoU", "car_iou": "car IoU"}
@@ -31,64 +28,26 @@ def segments(configuration: PaperConfiguration) -> bool:
 
 
 def segmentation_row(config: str, row: str, seed: int, *, folder: str, settings: str | None = None) -> dict[str, Any]:
-    """Train one row with one seed, keep its checkpoint, read the test set once.
+    """:func:`experiments.paper_run.paper_row` for the rows of ``SEGMENTATION_ROWS``.
 
-    Args:
-        config: TOML file of the table, on a path that every worker sees.
-        row: A key of ``SEGMENTATION_ROWS``.
-        seed: Of weights, masks, batches and noise.
-        folder: Where checkpoints and the state of unfinished runs are; holds the teacher's checkpoint for a row that
-            is taught.
-        settings: Fingerprint that the file must have.
-
-    Returns:
-        One line of the results; a class that is neither in the test images nor predicted has no IoU.
+    A class that is neither in the test images nor predicted has no IoU.
     """
-    if row not in SEGMENTATION_ROWS:
-        raise ValueError(f"row must be one of {', '.join(SEGMENTATION_ROWS)}, got {row!r}.")
-    configuration, made, start = load_paper(config), SEGMENTATION_ROWS[row], time.perf_counter()
-    if settings not in (None, fingerprint(configuration.text)):
-        raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
-    settings = configuration.settings
-    data = load(settings.data.name, **settings.data.options)
+    return run_row(CLASS_MAPS, config, row, seed, folder=folder, settings=settings)
+
+
+def _load_maps(settings: PaperSettings) -> DataSplits:
+    data = load_data(settings)
     if not isinstance(data.train, SegmentedImages):
         raise ValueError(f"data must have a class for every pixel, got {settings.data.name} with one for an image.")
-    model = made.build(settings, data, seed)
-    teacher = None
-    if made.taught:
-        teacher = SEGMENTATION_ROWS["teacher"].build(settings, data, seed)
-        load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
-    state, kept = Path(folder) / f"{row}-{seed}.state", checkpoint(folder, row, seed)
-    if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
-        metrics = load_checkpoint(kept, model)["metrics"]
-    else:
-        schedule = settings.teacher if row == "teacher" else settings.student
-        history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
-        best = next(record for record in history if record["restored"])
-        metrics = {
-            "validation_miou": best["validation_mean_iou"],
-            "epoch": best["epoch"],
-            "training_seconds": sum(record["seconds"] for record in history),
-        }
-        save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
-        state.unlink(missing_ok=True)
-    found = {
-        "dataset": settings.data.name,
-        "row": row,
-        "seed": seed,
-        **scores(evaluate(model, data.test, seed=EVALUATION_SEED), data.classes),
-        **metrics,
-        "size": list(data.test.images.shape[1:]),
-        "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
-        **described(model, data),
-        "commit": provenance()["commit"],
-        "duration_seconds": time.perf_counter() - start,
-    }
-    if made.linear:
-        found["front_end_nonlinearity"] = nonlinearity(model, data)
-        if found["front_end_nonlinearity"] > LINEAR_TO:
-            raise RuntimeError(f"{row} must be linear before its decoder, got {found['front_end_nonlinearity']:.2g}.")
-    return found
+    return data
+
+
+def _measured(model: nn.Module, data: DataSplits) -> dict[str, Any]:
+    found = scores(evaluate(model, data.test, seed=EVALUATION_SEED), data.classes)
+    return {**found, "size": list(data.test.images.shape[1:])}
+
+
+CLASS_MAPS = RowTask(SEGMENTATION_ROWS, _load_maps, ("validation_miou", "validation_mean_iou"), _measured, "decoder")
 
 
 def scores(result: Evaluation, classes: Sequence[str]) -> dict[str, Any]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
+from kd import physical
 from kd.data.images import DataSplits
 from kd.readout import PooledLinear
 from kd.sclc import SCLC
 from kd.seeding import initialised_with
-from kd.students import LinearCNN, OpticalFrontEnd, OpticalStudent, Student
+from kd.students import LinearCNN, OpticalStudent, Student
 from kd.teachers import ConvTeacher
 from optics4f.config import BenchSpecification
-from optics4f.design import kinoform
 
 from .settings import DemoSettings
 
@@ -48,14 +47,13 @@ def physical_student(
         seed: Seed of kernels and readout weights.
         trainable: Whether the masks learn.
     """
-    hardware = bench.build()
-    generator = torch.Generator().manual_seed(seed)
-    taps = (hardware.slm.masks, initial_kernel, initial_kernel)
-    kernels = torch.randn(taps, dtype=torch.complex128, generator=generator)
-    hardware.slm.set_values(kinoform(hardware, kernels).to(hardware.slm.values.dtype))
-    with initialised_with(seed):
-        readout = PooledLinear(hardware.slm.masks, classes, pool=pool)
-    return OpticalStudent(OpticalFrontEnd(bench.build_route(hardware), trainable=trainable), readout)
+    return physical.physical_student(
+        bench,
+        lambda masks: PooledLinear(masks, classes, pool=pool),
+        initial_kernel=initial_kernel,
+        seed=seed,
+        trainable=trainable,
+    )
 
 
 def _physical(trainable: bool) -> Callable[[DemoSettings, DataSplits, int], nn.Module]:

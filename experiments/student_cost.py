@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,40 +17,30 @@ from torch import nn
 from kd.complexity import digital_macs
 from kd.data.catalogue import load
 from optics4f.config import ConfigError, read_toml, validated
-from optics4f.devices import camera_device, component, gpu_device
+from optics4f.devices import camera_device, gpu_device
 
-from .cost_settings import CostSettings, ElectronicsSettings, TaskSettings, load_cost_configuration
-from .electronics_sweep import threads
-from .hardware_cost import CostTable, optical_cost
+from .cost_layout import OpticalTask, fitted
+from .cost_settings import ElectronicsSettings, load_cost_settings
+from .cost_task import TaskTable, TrainedTask, accuracy_rows, load_task
+from .electronics_sweep import inference_terms, price_curves, threads
+from .hardware_cost import optical_cost
 from .measured_inference import Inference, machine, measure_models, modelled
 from .monte_carlo import drawn, resolved
 from .optical_settings import OpticalCostSettings
-from .paper import by_row, gain, spread
 from .paper_rows import PAPER_ROWS
-from .paper_settings import PaperSettings, load_paper
-from .resolution_sweep import QUANTITIES, Curve, Quantity, electronic_curve, fitted, plain_capture
+from .resolution_sweep import QUANTITIES, Curve, Quantity, captures, electronic_curve, fixed_energy
 from .runs import write_json, write_jsonl, write_text
 from .student_cost_report import cost_rows, report
 from .tables import terminal
-from .terms import Term, documented
-
-Row = Annotated[str, Field(pattern="|".join(f"^{name}$" for name in PAPER_ROWS))]
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StudentTable(_Table):
-    """``[students]``: a paper's table that was trained, and which of its rows are compared.
+class StudentTable(TaskTable):
+    """``[students]``: a paper's table that was trained, which of its rows are compared, and the draws."""
 
-    ``paper`` and ``results`` are paths beside the file that names them.
-    """
-
-    paper: str
-    results: str
-    optical: Row = "physical_kd"
-    digital: tuple[Row, ...] = Field(("teacher", "twin", "readout_only"), min_length=1)
     draws: int = Field(300, ge=20)
     seed: int = Field(0, ge=0)
 
@@ -65,16 +54,6 @@ class StudentCostSettings(_Table):
     electronics: ElectronicsSettings = ElectronicsSettings()
 
 
-class StudentTask(TaskSettings):
-    """The convolutions of a trained student, whose electronics are counted and not derived."""
-
-    macs: int
-
-    def readout_macs(self, side: int) -> int:
-        """Digital operations behind the camera, as counted in the trained student."""
-        return self.macs
-
-
 @dataclass(frozen=True)
 class StudentCost:
     """A file for ``python -m experiments cost`` with everything that it names.
@@ -82,15 +61,13 @@ class StudentCost:
     Attributes:
         settings: The file.
         path: Where it is.
-        paper: The table's settings.
-        results: Lines of the table.
+        task: What was trained.
         optics: Optical systems by name.
     """
 
     settings: StudentCostSettings
     path: Path
-    paper: PaperSettings
-    results: tuple[Mapping[str, Any], ...]
+    task: TrainedTask
     optics: Mapping[str, OpticalCostSettings]
 
 
@@ -108,66 +85,45 @@ def load_student_cost(path: str | Path) -> StudentCost:
     path = Path(path)
     content, text = read_toml(path)
     settings = validated(StudentCostSettings, content, source=str(path), text=text)
-    known: CostSettings = load_cost_configuration(path.parent / settings.optics_of).settings
+    folder = path.resolve().parent
+    known = load_cost_settings(folder / settings.optics_of)
     for name in settings.systems:
         if name not in known.optics:
             raise ConfigError(
                 f"{path}: systems must be of {settings.optics_of}: {', '.join(known.optics)}, got {name!r}."
             )
-    found = path.parent / settings.students.results
-    try:
-        results = tuple(json.loads(line) for line in found.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: students.results must be JSON lines of a table, got {found}: {error}.") from error
-    for row in (settings.students.optical, *settings.students.digital):
-        if row not in by_row(results):
-            raise ConfigError(
-                f"{path}: {found} must hold a result of row {row}. Train it: python -m experiments paper."
-            )
-    paper = load_paper(path.parent / settings.students.paper).settings
-    return StudentCost(settings, path, paper, results, {name: known.optics[name] for name in settings.systems})
-
-
-def student_task(asked: StudentCost) -> tuple[StudentTask, int, int]:
-    """The optics' part of the student, the longer side of what the display shows [pixels], exposures of an image."""
-    line = next(iter(by_row(asked.results)[asked.settings.students.optical].values()))
-    bench = asked.paper.bench
-    exposures = line.get("exposures", bench.slm.masks)
-    task = StudentTask(
-        kernels=bench.slm.masks,
-        kernel_size=asked.paper.models.kernel_size,
-        signed=exposures > bench.slm.masks,
-        macs=line["digital_macs"],
+    return StudentCost(
+        settings, path, load_task(settings.students, path), {n: known.optics[n] for n in settings.systems}
     )
-    return task, max(bench.object.shape), exposures
 
 
-def layouts(asked: StudentCost, system: OpticalCostSettings) -> dict[str, OpticalCostSettings]:
-    """The system with the masks one after the other as they were trained, and with all kernels on one mask.
+def shown_task(asked: StudentCost) -> tuple[OpticalTask, int]:
+    """The optics' part of the student, and the longer side of its images [pixels]."""
+    return asked.task.optical, max(asked.task.paper.bench.object.shape)
 
-    The second is a question to the model alone: no student was trained so. A layout that the system cannot do is left
-    out: one mask that stays cannot be several.
+
+def laid_out(asked: StudentCost, system: OpticalCostSettings) -> tuple[str, OpticalCostSettings]:
+    """How the system does the student's kernels, in words, and its settings so.
+
+    Masks go by in turn as they were trained, and the camera reads what the trained one saw. Tiles are a question to the
+    model alone: no student was trained so.
+
+    Raises:
+        ValueError: Tiles that do not fit, or a camera whose pitch nobody knows.
     """
-    task, side, exposures = student_task(asked)
-    found = {}
-    if not system.fixed_mask:
-        camera = asked.paper.bench.build().camera
-        seen = [count * camera.grid.pitch for count in camera.grid.shape]
-        pitch = camera_device(system.camera.device).pitch
-        if pitch is None:
-            raise ValueError(f"pitch of {system.camera.device} must be known. Choose another system.")
-        region = tuple(math.ceil(extent / pitch.value) for extent in seen)
-        found[f"{exposures} exposures in turn, as trained"] = system.model_copy(
-            update={
-                "masks": exposures,
-                "camera": system.camera.model_copy(update={"shape": region}),
-                "digital": system.digital.model_copy(update={"macs": task.macs}),
-            }
-        )
-    tiled = fitted(system, side, task, alone=True)
-    if tiled is not None and tiled.masks == 1:
-        found["all kernels on one mask, one exposure, not trained so"] = tiled
-    return found
+    task, side = shown_task(asked)
+    found = fitted(system, side, task, alone=True)
+    if found is None or (system.tiled and found.masks > 1):
+        raise ValueError(f"systems must have room for {task.outputs} tiles of {side} pixels. Choose another system.")
+    if system.tiled:
+        return "all kernels on one mask, one exposure, not trained so", found
+    camera = asked.task.paper.bench.build().camera
+    pitch = camera_device(system.camera.device).pitch
+    if pitch is None:
+        raise ValueError(f"pitch of {system.camera.device} must be known. Choose another system.")
+    region = tuple(math.ceil(count * camera.grid.pitch / pitch.value) for count in camera.grid.shape)
+    seen = {"masks": asked.task.exposures, "camera": found.camera.model_copy(update={"shape": region})}
+    return f"{asked.task.exposures} exposures in turn, as trained", found.model_copy(update=seen)
 
 
 def optical_draws(
@@ -185,33 +141,28 @@ def optical_draws(
         Each quantity in the units of ``UNITS``, ``(draws,)``; the energy without the digital operations [J],
         ``(draws,)``; each quantity of a plain picture by the same camera, ``(draws,)``, 0 where none is needed.
     """
-    generator, known = np.random.default_rng(seed), resolved(settings)
-    rows, fixed, plain = [], [], []
-    for _ in range(draws):
-        system = drawn(known, generator)
-        table = optical_cost(system)
-        rows.append(_quantities(table))
-        fixed.append(table.energy.nominal - next(t for t in table.energies if t.name == "digital readout").nominal)
-        plain.append((0.0, 0.0, 0.0) if capture is None else _quantities(optical_cost(plain_capture(system, capture))))
-    by_quantity = (dict(zip(QUANTITIES, np.array(values).T, strict=True)) for values in (rows, plain))
-    found, captures = by_quantity
-    return found, np.array(fixed), captures
-
-
-def _quantities(table: CostTable) -> tuple[float, float, float]:
-    return table.latency.nominal, 1 / table.throughput.nominal, table.energy.nominal
+    table = optical_cost(drawn(resolved(settings), np.random.default_rng(seed), draws))
+    of_table = (table.latency.nominal, 1 / table.throughput.nominal, table.energy.nominal)
+    found = {quantity: np.broadcast_to(value, draws) for quantity, value in zip(QUANTITIES, of_table, strict=True)}
+    plain = {quantity: np.zeros(draws) for quantity in QUANTITIES}
+    if capture is not None:
+        plain = {q: v[:, 0] for q, v in captures(settings, (capture,), draws=draws, seed=seed).items()}
+    return found, np.broadcast_to(fixed_energy(table), draws), plain
 
 
 def networks(asked: StudentCost) -> tuple[dict[str, nn.Module], torch.Tensor]:
     """The digital rows of the table, and one image of its test set ``(1, C, height, width)``."""
-    data = load(asked.paper.data.name, **asked.paper.data.options)
+    paper = asked.task.paper
+    data = load(paper.data.name, **paper.data.options)
     image = data.test.images[:1]
     image = image.float() / 255 if image.dtype == torch.uint8 else image
-    return {row: PAPER_ROWS[row].build(asked.paper, data, 0).eval() for row in asked.settings.students.digital}, image
+    return {row: PAPER_ROWS[row].build(paper, data, 0).eval() for row in asked.settings.students.digital}, image
 
 
 def run_student_cost(asked: StudentCost, out: Path, console: Console) -> dict[str, Any]:
-    """Measure the digital rows, model the optics, compare; write ``cost.md``, ``cost.json`` and ``inference.jsonl``.
+    """Measure the digital rows, model the optics, compare; write ``NAME.md``, ``NAME.json``, ``NAME_inference.jsonl``.
+
+    ``NAME`` is that of the file.
 
     Args:
         asked: The file and what it names.
@@ -219,11 +170,12 @@ def run_student_cost(asked: StudentCost, out: Path, console: Console) -> dict[st
         console: For the tables.
 
     Returns:
-        What ``cost.json`` holds.
+        What ``NAME.json`` holds.
     """
     chosen, electronics = asked.settings.students, asked.settings.electronics
-    _, side, _ = student_task(asked)
-    systems = {f"{name}: {how}": one for name, s in asked.optics.items() for how, one in layouts(asked, s).items()}
+    task, side = shown_task(asked)
+    laid = {name: laid_out(asked, system) for name, system in asked.optics.items()}
+    systems = {f"{name}: {how}": one for name, (how, one) in laid.items()}
     drawing = {"draws": chosen.draws, "seed": chosen.seed}
     optics = {
         name: optical_draws(one, **drawing, capture=None if one.display else side) for name, one in systems.items()
@@ -244,69 +196,39 @@ def run_student_cost(asked: StudentCost, out: Path, console: Console) -> dict[st
     curves = [_measured(result, **drawing) for result in found]
     for name, model in models.items():
         curves += [_measured(modelled(name, model, image, gpu_device(s)), **drawing) for s in electronics.rooflines]
-        curves += [_priced(name, macs[name], price, **drawing) for price in electronics.prices]
+    curves += price_curves(electronics.prices, {name: [count] for name, count in macs.items()}, (side,), **drawing)
     content = {
         "machine": made_on,
         "settings": asked.settings.model_dump(mode="json"),
-        "accuracy": accuracy_rows(asked, macs),
+        "results": "/".join(asked.task.path.parts[-3:]),  # the same on every machine
+        "accuracy": accuracy_rows(asked.task, macs),
         "optics": {name: {q: _spread(values) for q, values in found.items()} for name, (found, *_) in optics.items()},
-        "electronics": {c.name: {q: _spread(values[:, 0]) for q, values in c.draws.items()} for c in curves},
+        "electronics": {
+            c.name: {q: _spread(values[:, 0]) for q, values in c.draws.items()}
+            | {"sources": {q: row[0] for q, row in c.sources.items()}}
+            for c in curves
+        },
+        "notes": {name: one.note for name, one in systems.items() if one.note},
         "ratios": [
             row for name, (ours, _, first) in optics.items() for c in curves for row in _ratios(name, ours, first, c)
         ],
-        "break_even": _break_even(optics, macs, student_task(asked)[0].macs),
+        "break_even": _break_even(optics, macs, task.head_macs),
         "terms": {name: optical_cost(one).to_rows() for name, one in systems.items()},
     }
-    text = report(content, command=f"python -m experiments cost {asked.path}")
-    write_jsonl(out / "inference.jsonl", (record.to_row() | {"machine": made_on} for record in records))
-    write_json(out / "cost.json", content)
-    write_text(out / "cost.md", text)
+    text, name = report(content, command=f"python -m experiments cost {asked.path}"), asked.path.stem
+    write_jsonl(out / f"{name}_inference.jsonl", (record.to_row() | {"machine": made_on} for record in records))
+    write_json(out / f"{name}.json", content)
+    write_text(out / f"{name}.md", text)
     console.print(terminal(content["accuracy"], "who does as well"))
     console.print(terminal(cost_rows(content, all_modelled=False), "what one image costs"))
-    console.print(f"tables: {out / 'cost.md'}")
+    console.print(f"tables: {out / f'{name}.md'}")
     return content
 
 
-def accuracy_rows(asked: StudentCost, macs: Mapping[str, int]) -> list[dict[str, str]]:
-    """Accuracy and operations of the optical student and the digital rows, and whether seeds tell them apart."""
-    chosen, lines = asked.settings.students, by_row(asked.results)
-    rows = []
-    for name in (chosen.optical, *chosen.digital):
-        seeds = lines[name]
-        difference = gain(asked.results, name, chosen.optical) if name != chosen.optical else None
-        verdict = "" if name == chosen.optical else "too few seeds to tell"
-        if difference is not None:
-            mean, half = difference
-            told = "not told apart" if abs(mean) <= half else "does better" if mean > 0 else "does worse"
-            verdict = f"{told}: {mean:+.2f} +- {half:.2f} points (95 %, paired by seed)"
-        rows.append(
-            {
-                "network": name,
-                "test accuracy [%]": spread([100 * result["test_accuracy"] for result in seeds.values()]),
-                "seeds": str(len(seeds)),
-                "digital MACs": f"{macs.get(name, next(iter(seeds.values()))['digital_macs']):,}",
-                "beside the optical student": verdict,
-            }
-        )
-    return rows
-
-
 def _measured(result: Inference, *, draws: int, seed: int) -> Curve:
-    per_image = (1.0 / result.throughput).named("time per image", "s")
-    terms: dict[Quantity, list[Term | None]] = {
-        "latency": [result.latency],
-        "time per image": [per_image],
-        "energy per image": [result.energy],
-    }
+    terms = {quantity: [term] for quantity, term in inference_terms(result).items()}
     name = f"{result.model}, {result.device}{'' if result.kind == 'measured' else ' (modelled roofline)'}"
     return electronic_curve(name, (1,), terms, draws=draws, seed=seed)
-
-
-def _priced(name: str, macs: int, slug: str, *, draws: int, seed: int) -> Curve:
-    price = documented(component(slug), component(slug).name)
-    label = f"{name}, {price.name.removeprefix('Digital MAC').strip(', ')} (modelled price)"
-    terms: dict[Quantity, list[Term | None]] = {"energy per image": [(macs * price).named("energy", "J")]}
-    return electronic_curve(label, (1,), terms, draws=draws, seed=seed)
 
 
 def _spread(values: np.ndarray) -> list[float]:
@@ -314,12 +236,12 @@ def _spread(values: np.ndarray) -> list[float]:
 
 
 def _ratios(
-    name: str, ours: Mapping[Quantity, np.ndarray], captures: Mapping[Quantity, np.ndarray], other: Curve
+    name: str, ours: Mapping[Quantity, np.ndarray], captured: Mapping[Quantity, np.ndarray], other: Curve
 ) -> list[dict[str, Any]]:
     """Optics over electronics, draw by draw; the electronics of a scene wait for a plain picture, and pay for it."""
     rows = []
     for quantity in other.draws:
-        theirs, plain = other.draws[quantity][:, 0], captures[quantity]
+        theirs, plain = other.draws[quantity][:, 0], captured[quantity]
         rival = np.maximum(theirs, plain) if quantity == "time per image" else theirs + plain
         ratio = _spread(ours[quantity] / rival)
         rows.append({"optics": name, "electronics": other.name, "quantity": quantity, "ratio": ratio})
@@ -329,9 +251,9 @@ def _ratios(
 def _break_even(optics: Mapping[str, tuple], macs: Mapping[str, int], readout: int) -> list[dict[str, Any]]:
     """The price of a multiply-accumulate at which optics and network take the same energy [J]; below it optics lose."""
     rows = []
-    for name, (_, fixed, captures) in optics.items():
+    for name, (_, fixed, captured) in optics.items():
         for network, count in macs.items():
             saved = count - readout
-            price = None if saved <= 0 else _spread((fixed - captures["energy per image"]) / saved)
+            price = None if saved <= 0 else _spread((fixed - captured["energy per image"]) / saved)
             rows.append({"optics": name, "instead of": network, "operations saved": saved, "price": price})
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .cost_report import cell
+from .cost_report import cell, price_line
 from .resolution_sweep import QUANTITIES, UNITS
 from .tables import markdown, term_rows
 
@@ -51,14 +51,18 @@ def report(content: Mapping[str, Any], *, command: str) -> str:
         "values are medians of draws of every number that no source fixes, with 5 % and 95 %. Electronics are measured "
         "where a table does not say modelled; data sheets and prices are bounds that no program reaches. The networks "
         "start from an image in memory, and so do optics with a display; optics that look at a scene are compared "
-        "with electronics behind a camera of the same kind.\n",
+        "with electronics behind a camera of the same kind, which needs no laser. Tiles share the light of one "
+        "exposure, which is so many times as long.\n",
         "## Who does as well\n",
+        f"From `{content['results']}`.\n",
         markdown(content["accuracy"]),
+        *(f"\n{name}. {note}\n" for name, note in content["notes"].items()),
         "\n## What one image costs\n",
         markdown(cost_rows(content)),
         "\n## Optics over electronics: 5 % ... median ... 95 %\n",
         markdown(ratios),
         "\n## Break-even: the price of a digital multiply-accumulate below which the optics lose\n",
+        f"{price_line(content['settings']['electronics']['prices'])} Below zero the optics win at any price.\n",
         markdown(prices),
         "\n## Every term\n",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from .processes import terminated_like_ctrl_c
+from .progress import progress
 from .runs import write_jsonl
 
 
@@ -41,7 +43,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: ``result``, or ``error`` in one line."""
+    """What became of a run in so many ``seconds`` [s]: ``result``, or ``error`` in one line."""
 
     key: str
     result: Any = None
@@ -61,7 +63,7 @@ class Workers(Protocol):
 
 @dataclass
 class Summary:
-    """How a sweep went."""
+    """How a sweep went, and how long it took: ``seconds`` [s]."""
 
     done: int = 0
     skipped: int = 0
@@ -82,7 +84,8 @@ def sweep(runs: Iterable[Run], out: Path, workers: Workers, console: Console) ->
     The file has one line a run, in the order of ``runs`` whatever the order in which they finish, and holds nothing
     but function, arguments and result: it is the same wherever the runs were done. ``timing.jsonl`` says where and
     how long. Both are replaced whole, so that a reader and a power cut find complete lines only. A run that raises
-    is told of and left out; started again, it is tried again.
+    is told of and left out; started again, it is tried again. Errors that are the same are told of once. Ctrl-C and
+    SIGTERM end a sweep in order: what is finished is written.
 
     Args:
         runs: What to do.
@@ -97,30 +100,31 @@ def sweep(runs: Iterable[Run], out: Path, workers: Workers, console: Console) ->
     if len({run.key for run in runs}) < len(runs):
         raise ValueError(f"runs must differ, got {len(runs)} of which {len({r.key for r in runs})} do. Vary the seed.")
     out.mkdir(parents=True, exist_ok=True)
-    with _alone_in(out):
+    with _alone_in(out), terminated_like_ctrl_c():
         store = _Store(out, runs)
         waiting = [run for run in runs if run.key not in store.results]
         summary = Summary(skipped=len(runs) - len(waiting))
         started = time.perf_counter()
         try:
-            with _progress(console) as bar:
+            with progress(console) as bar:
                 task = bar.add_task(f"runs on {workers.name}", total=len(runs), completed=summary.skipped)
                 for outcome in workers.outcomes(waiting) if waiting else ():
                     if outcome.error is None:
                         store.add(outcome)
                         summary.done += 1
                     else:
+                        if outcome.error not in summary.failed.values():
+                            bar.console.print(f"run {outcome.key} failed: {outcome.error}", markup=False)
                         summary.failed[outcome.key] = outcome.error
-                        bar.console.print(f"run {outcome.key} failed: {outcome.error}", markup=False)
                     bar.advance(task)
         finally:
-            store.write()  # what is finished stays finished, whatever ended the sweep
+            store.close()  # what is finished stays finished, whatever ended the sweep
         summary.seconds = time.perf_counter() - started
     return summary
 
 
 class _Store:
-    """Results in memory and, a moment later, in the file."""
+    """Results in memory and, a moment later, in the file: also where the next run takes hours."""
 
     def __init__(self, out: Path, runs: Sequence[Run]) -> None:
         self.paths = out / "results.jsonl", out / "timing.jsonl"
@@ -131,27 +135,42 @@ class _Store:
         self.timing = timing
         self.changed = False
         self.next_write = 0.0
+        self.lock = threading.Lock()
+        self.later: threading.Timer | None = None
 
     def add(self, outcome: Outcome) -> None:
         run = self.order[outcome.key]
         row = {"key": run.key, "function": run.function, "arguments": dict(run.arguments), "result": outcome.result}
-        self.results[run.key] = row
-        self.timing[run.key] = {"key": run.key, "seconds": outcome.seconds, "worker": outcome.worker}
-        self.changed = True
-        if time.perf_counter() >= self.next_write:
+        with self.lock:
+            self.results[run.key] = row
+            self.timing[run.key] = {"key": run.key, "seconds": outcome.seconds, "worker": outcome.worker}
+            self.changed = True
+        wait = self.next_write - time.perf_counter()
+        if wait <= 0:
             self.write()
+        elif self.later is None or not self.later.is_alive():
+            self.later = threading.Timer(wait, self.write)
+            self.later.daemon = True
+            self.later.start()
 
     def write(self) -> None:
         """Replace both files; a long file is written less often, for at most a twentieth of the time."""
-        if not self.changed:
-            return
-        started = time.perf_counter()
-        keys = [*self.others, *(key for key in self.order if key in self.results)]
-        write_jsonl(self.paths[1], (self.timing[key] for key in keys if key in self.timing))
-        write_jsonl(self.paths[0], (self.others.get(key) or self.results[key] for key in keys))
-        finished = time.perf_counter()
-        self.next_write = finished + 20 * (finished - started)
-        self.changed = False
+        with self.lock:
+            if not self.changed:
+                return
+            started = time.perf_counter()
+            keys = [*self.others, *(key for key in self.order if key in self.results)]
+            write_jsonl(self.paths[1], (self.timing[key] for key in keys if key in self.timing))
+            write_jsonl(self.paths[0], (self.others.get(key) or self.results[key] for key in keys))
+            finished = time.perf_counter()
+            self.next_write = finished + 20 * (finished - started)
+            self.changed = False
+
+    def close(self) -> None:
+        """Write what is left; nothing is written after it."""
+        if self.later is not None:
+            self.later.cancel()
+        self.write()
 
 
 def _read(path: Path) -> dict[str, dict]:
@@ -185,30 +204,39 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        *(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
 def perform(run: Run, worker: str) -> Outcome:
-    """Do one run here. An exception is an outcome too, in one line."""
+    """Do one run here. Whatever it raises is an outcome too, in one line: a run that ends Python ends itself only.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C, or the run raised it: here nobody can tell.
+    """
     started = time.perf_counter()
     try:
-        result = named(run.function)(**run.arguments)
-        json.dumps(result, allow_nan=False)
-    except Exception as error:
-        words = " ".join(str(error).split()) or "no reason given"
-        return Outcome(run.key, error=f"{type(error).__name__}: {words[:300]}", worker=worker)
+        result = json.loads(json.dumps(named(run.function)(**run.arguments), allow_nan=False))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return _failure(run, worker, error)
     return Outcome(run.key, result, seconds=time.perf_counter() - started, worker=worker)
 
 
 def perform_on_one_thread(run: Run, worker: str) -> Outcome:
-    """Do one run in a worker: with one thread a run's result does not depend on the cores of its machine."""
+    """Do one run in a process that nobody's Ctrl-C reaches: an interrupt is the run's own, and an outcome.
+
+    On one thread: a run's result does not depend on the cores of its machine.
+    """
     torch.set_num_threads(1)
-    return perform(run, worker)
+    try:
+        return perform(run, worker)
+    except KeyboardInterrupt as error:
+        return _failure(run, worker, error)
+
+
+def _failure(run: Run, worker: str, error: BaseException) -> Outcome:
+    words = " ".join(str(error).split()) or "no reason given"
+    if isinstance(error, SystemExit):
+        words = f"the run ended Python with {words}"
+    return Outcome(run.key, error=f"{type(error).__name__}: {words[:300]}", worker=worker)
 
 
 def named(function: str) -> Any:
@@ -232,8 +260,9 @@ class Here:
     def outcomes(self, runs: Sequence[Run]) -> Iterator[Outcome]:
         """Do all runs; see :class:`Workers`."""
         threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         try:
             for run in runs:
-                yield perform_on_one_thread(run, self.name)
+                yield perform(run, self.name)
         finally:
             torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rich.console import Console
 
 from optics4f.config import read_toml, validated
@@ -21,17 +21,35 @@ class RunsFailed(RuntimeError):
 
 
 class SweepFile(BaseModel):
-    """A function, what all its calls share, and the values of each axis."""
+    """A function, what all its calls share, and the values of each axis.
+
+    ``paths`` names the arguments that are paths: they are meant relative to where the command is run, and given whole
+    to workers, which may have been started elsewhere.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     function: str
     fixed: dict[str, Any] = {}
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
+    paths: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _paths_are_arguments(self) -> SweepFile:
+        for name in self.paths:
+            values = self.axes.get(name, [self.fixed.get(name)])
+            if not all(isinstance(value, str) for value in values):
+                raise ValueError(f"paths must name arguments of fixed or axes that are strings, got {name}")
+        return self
 
     def runs(self) -> list[Run]:
         """All combinations."""
-        return grid(self.function, self.axes, self.fixed)
+        fixed = {name: self._whole(name, value) for name, value in self.fixed.items()}
+        axes = {name: [self._whole(name, value) for value in values] for name, values in self.axes.items()}
+        return grid(self.function, axes, fixed)
+
+    def _whole(self, name: str, value: Any) -> Any:
+        return str(Path(value).absolute()) if name in self.paths else value
 
 
 def load_sweep(path: str | Path) -> SweepFile:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from optics4f.devices import Value, component
 from optics4f.units import to_si
 
 Evidence = Literal["measured", "modelled", "assumed"]
 _TRUST: tuple[Evidence, ...] = ("assumed", "modelled", "measured")
+UNSOURCED = "configuration"  # the source of a number that is written without one
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Term:
     """A quantity between two bounds, who says so, and how it was found.
 
     Arithmetic is that of intervals: bounds, source and the weakest evidence go with the result.
-    Products and quotients are those of non-negative quantities.
+    Products and quotients are those of non-negative quantities. Bounds may be arrays, one number a draw, all three
+    the same: arithmetic is then that of the draws.
 
     Attributes:
         name: What it is.
@@ -40,9 +43,10 @@ class Term:
     kind: Evidence = "assumed"
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.low, self.nominal, self.high))):
-            raise ValueError(f"{self.name} must be finite, got {self.low:g}, {self.nominal:g}, {self.high:g}.")
-        if not self.low <= self.nominal <= self.high:
+        ends = (self.nominal,) if isinstance(self.nominal, np.ndarray) else (self.low, self.nominal, self.high)
+        if not all(np.isfinite(end).all() for end in ends):
+            raise ValueError(f"{self.name} must be finite, got {', '.join(f'{_least(end):g}' for end in ends)}.")
+        if len(ends) == 3 and not self.low <= self.nominal <= self.high:
             raise ValueError(
                 f"{self.name} must have low <= nominal <= high, got {self.low:g}, {self.nominal:g}, {self.high:g}."
             )
@@ -70,8 +74,8 @@ class Term:
     def __truediv__(self, other: Term | float) -> Term:
         other = _as_term(other)
         _refuse_negative(self, other)
-        if other.low == 0:
-            raise ValueError(f"{other.name} must be positive, got {other.low:g} {other.unit}.")
+        if (low := _least(other.low)) == 0:
+            raise ValueError(f"{other.name} must be positive, got {low:g} {other.unit}.")
         ends = (self.low / other.high, self.nominal / other.nominal, self.high / other.low)
         return Term(self.name, *ends, f"{self.unit}/({other.unit})", _sources(self, other), weakest(self, other))
 
@@ -81,6 +85,11 @@ class Term:
     def named(self, name: str, unit: str, *, source: str | None = None) -> Term:
         """The same bounds under another name and unit."""
         return replace(self, name=name, unit=unit, source=self.source if source is None else source)
+
+
+def _least(value: float | np.ndarray) -> float:
+    """A bound, or the least of all draws."""
+    return value.min() if isinstance(value, np.ndarray) else value
 
 
 def _as_term(value: Term | float) -> Term:
@@ -105,8 +114,8 @@ def _refuse_other_unit(term: Term, other: Term) -> None:
 
 def _refuse_negative(*terms: Term) -> None:
     for term in terms:
-        if term.low < 0:
-            raise ValueError(f"{term.name} must not be negative, got {term.low:g} {term.unit}.")
+        if (low := _least(term.low)) < 0:
+            raise ValueError(f"{term.name} must not be negative, got {low:g} {term.unit}.")
 
 
 def total(name: str, terms: Iterable[Term], unit: str) -> Term:
@@ -122,7 +131,8 @@ def amount(raw: Any, unit: str, name: str) -> Term | None:
     """What a configuration writes for a number, as a term in ``unit``.
 
     Args:
-        raw: A number, ``"8 ms"``, ``{low, nominal, high, source}``, ``{component = "dac-8bit-gsps"}``, or nothing.
+        raw: A number, ``"8 ms"``, ``{low, nominal, high, source}``, ``{component = "dac-8bit-gsps"}``,
+            ``{components = [...]}``, which is the first of them with the bounds of all, or nothing.
         unit: SI unit.
         name: Key, for messages.
     """
@@ -136,14 +146,26 @@ def amount(raw: Any, unit: str, name: str) -> Term | None:
         term = replace(raw, name=name)
     elif not isinstance(raw, Mapping):
         value = to_si(raw, unit, name)
-        term = Term(name, value, value, value, unit, "configuration")
+        term = Term(name, value, value, value, unit, UNSOURCED)
     elif set(raw) == {"component"}:
-        term = documented(component(raw["component"]), name)
-        if term.unit != unit:
-            raise ValueError(f"{name} must be in {unit}, got component {raw['component']} in {term.unit}.")
+        term = _component(raw["component"], unit, name)
+    elif set(raw) == {"components"}:
+        if not isinstance(raw["components"], list) or not raw["components"]:
+            raise ValueError(f"components of {name} must be a list of components, got {raw['components']!r}.")
+        known = [_component(slug, unit, name) for slug in raw["components"]]
+        low, high = min(term.low for term in known), max(term.high for term in known)
+        sources = "; ".join(f"{slug}: {term.source}" for slug, term in zip(raw["components"], known, strict=True))
+        term = Term(name, low, known[0].nominal, high, unit, sources, weakest(*known))
     else:
         term = _range(raw, unit, name)
     _refuse_negative(term)
+    return term
+
+
+def _component(slug: str, unit: str, name: str) -> Term:
+    term = documented(component(slug), name)
+    if term.unit != unit:
+        raise ValueError(f"{name} must be in {unit}, got component {slug} in {term.unit}.")
     return term
 
 

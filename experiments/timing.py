@@ -41,26 +41,27 @@ def interleaved(steps: dict[str, Step], repetitions: int, *, device: str = "cpu"
 
     Args:
         steps: What to run, by name; each is run once before, unmeasured.
-        repetitions: Measured runs of each.
+        repetitions: Measured runs of each; 3 at most of one that takes ``SLOW`` seconds or more.
         device: ``"cuda"`` waits for the device before and after each run.
     """
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    slowest = 0.0
-    for step in steps.values():
+    runs = {}
+    for name, step in steps.items():
         start = time.perf_counter()
         step()
-        slowest = max(slowest, time.perf_counter() - start)
-    repetitions = repetitions if slowest < SLOW else min(repetitions, 3)
+        runs[name] = repetitions if time.perf_counter() - start < SLOW else min(repetitions, 3)
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for repetition in range(repetitions):
         names = list(steps) if repetition % 2 == 0 else list(reversed(steps))
         for name in names:
+            if repetition >= runs[name]:
+                continue
             _wait(device)
             start = clock()
             steps[name]()
             _wait(device)
             taken[name].append(clock() - start)
-    return {n: Timing(statistics.median(t), min(t), max(t), repetitions) for n, t in taken.items()}
+    return {n: Timing(statistics.median(t), min(t), max(t), len(t)) for n, t in taken.items()}
 
 
 def _wait(device: str) -> None:

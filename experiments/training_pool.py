@@ -8,14 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import nn
 
 from kd.checkpoints import load_checkpoint, save_checkpoint
@@ -24,6 +24,8 @@ from kd.data.images import DataSplits
 from kd.training import EpochRecord, evaluate, fit
 from optics4f.console import spared_from_ctrl_c
 
+from .processes import end_with_parent, terminated_like_ctrl_c
+from .progress import progress
 from .rows import ROWS
 from .settings import DemoSettings
 
@@ -92,7 +94,8 @@ def train_all(settings: DemoSettings, folder: Path, console: Console) -> dict[st
     Args:
         settings: What to train.
         folder: Where checkpoints go.
-        console: Where progress is shown; one line per finished model where it is no terminal.
+        console: Where progress is shown; one line per finished model where it is no terminal, and a line a minute on
+            stderr.
 
     Returns:
         Test accuracies by row, in the order of the seeds.
@@ -106,21 +109,22 @@ def train_all(settings: DemoSettings, folder: Path, console: Console) -> dict[st
     updates = context.Queue()
     accuracies: dict[tuple[str, int], float] = {}
     with (
-        _progress(console) as progress,
+        terminated_like_ctrl_c(),
+        progress(console) as bar,
         _started(context, workers, updates) as pool,  # ended, whatever happens
     ):
-        overall = progress.add_task(f"{len(tasks)} models, {workers} at a time", total=len(tasks))
+        overall = bar.add_task(f"{len(tasks)} models, {workers} at a time", total=len(tasks))
         bars: dict[tuple[str, int], int] = {}
         for wave in waves:
             pending = {(task.row, task.seed): pool.apply_async(_train_in_worker, (task,)) for task in wave}
             while pending:
-                _show(progress, bars, updates)
+                _show(bar, bars, updates)
                 for key in [key for key, result in pending.items() if result.ready()]:
                     accuracies[key] = pending.pop(key).get()
-                    progress.advance(overall)
+                    bar.advance(overall)
                     if key in bars:
-                        progress.remove_task(bars.pop(key))
-                    progress.console.print(f"{key[0]:<13} seed {key[1]}  test accuracy {accuracies[key]:.2%}")
+                        bar.remove_task(bars.pop(key))
+                    bar.console.print(f"{key[0]:<13} seed {key[1]}  test accuracy {accuracies[key]:.2%}")
     return {row: [accuracies[row, seed] for seed in settings.run.seeds] for row in ROWS}
 
 
@@ -129,32 +133,21 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _progress(console: Console) -> Progress:
-    columns: Sequence = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _show(progress: Progress, bars: dict[tuple[str, int], int], updates: multiprocessing.Queue) -> None:
+def _show(bar: Progress, bars: dict[tuple[str, int], int], updates: multiprocessing.Queue) -> None:
     """Draw what workers report for a moment: epoch, loss, accuracy of each model in training."""
     try:
         row, seed, epochs, record = updates.get(timeout=0.2)
     except queue.Empty:
         return
-    if progress.disable:
+    if bar.disable:
         return
     key = (row, seed)
     if key not in bars:
-        bars[key] = progress.add_task("", total=epochs)
+        bars[key] = bar.add_task("", total=epochs)
     text = f"  {row} {seed}: loss {record['loss']:.3f}, train {record['train_accuracy']:.1%}"
     if record["validation_accuracy"] is not None:
         text += f", validation {record['validation_accuracy']:.1%}"
-    progress.update(bars[key], completed=record["epoch"], description=text)
+    bar.update(bars[key], completed=record["epoch"], description=text)
 
 
 def _started(context: multiprocessing.context.SpawnContext, workers: int, updates: multiprocessing.Queue) -> Pool:
@@ -165,6 +158,7 @@ def _started(context: multiprocessing.context.SpawnContext, workers: int, update
 def _start_worker(updates: multiprocessing.Queue) -> None:
     global _updates
     _updates = updates
+    end_with_parent()
     torch.set_num_threads(1)
 
 

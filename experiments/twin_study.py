@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from scipy.stats import binom
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -27,6 +28,7 @@ from optics4f.twin.fitting import pointwise, quantile
 from optics4f.twin.parameters import level_table, prepared, put
 from optics4f.twin.registration import correlation
 
+from .progress import progress
 from .runs import provenance, write_json, write_text
 from .tables import markdown
 
@@ -52,7 +54,7 @@ class Outcome:
         worst_after: The lowest of them.
         held_out_frames: How many they are.
         reduced_chi2: Of the fit.
-        seconds: That the fit took.
+        seconds: That the fit took [s].
     """
 
     seed: int
@@ -102,7 +104,7 @@ def hidden_values(specification: BenchSpecification, generator: torch.Generator)
 
 
 def random_masks(shape: tuple[int, int, int], bits: int, generator: torch.Generator, *, width: float = 2.0) -> Tensor:
-    """Levels of smooth random phases: 2 rad rms, correlated over some ``width`` pixels, so that light stays in view."""
+    """Levels, of this shape, of smooth random phases: 2 rad rms, correlated over ``width`` pixels."""
     masks, height, columns = shape
     reach = math.ceil(4 * width)
     raw = torch.randn(masks, 1, height + 2 * reach, columns + 2 * reach, generator=generator, dtype=torch.float64)
@@ -115,7 +117,7 @@ def random_masks(shape: tuple[int, int, int], bits: int, generator: torch.Genera
 def measured_frames(
     specification: BenchSpecification, hidden: Mapping[str, float], levels: Tensor, images: Tensor, seed: int
 ) -> Tensor:
-    """Frames [DN] of the hidden bench, with shot and read noise, rounded and clipped, in single precision."""
+    """Frames [DN] of the hidden bench, ``(N, masks, h, w)``, with shot and read noise, rounded and clipped, float32."""
     camera = specification.camera
     lit = camera.model_copy(update={"exposure": camera.exposure * hidden["brightness"], "offset": hidden["offset"]})
     stated = prepared(specification.model_copy(update={"camera": lit}), USUAL)
@@ -169,7 +171,15 @@ def one_bench(seed: int, *, route: str | None = None) -> Outcome:
     )
 
 
-def run_study(out: Path, *, benches: int = 20, independent: int = 0, first_seed: int = 0, workers: int = 1) -> dict:
+def run_study(
+    out: Path,
+    *,
+    benches: int = 20,
+    independent: int = 0,
+    first_seed: int = 0,
+    workers: int = 1,
+    console: Console | None = None,
+) -> dict:
     """Fit twins of random hidden benches; write ``twin.md`` and ``twin.json``.
 
     Args:
@@ -178,10 +188,14 @@ def run_study(out: Path, *, benches: int = 20, independent: int = 0, first_seed:
         independent: How many of them are fitted once more with frames simulated by another route, plane by plane.
         first_seed: Of the first; the others follow.
         workers: Processes at a time.
+        console: For progress; none is told without.
     """
     seeds = range(first_seed, first_seed + benches)
-    same = _outcomes(one_bench, seeds, workers)
-    other = _outcomes(one_independent_bench, seeds[:independent], workers)
+    again = seeds[:independent]
+    with progress(Console(quiet=True) if console is None else console) as bar:
+        task = bar.add_task("benches", total=len(seeds) + len(again))
+        same = _outcomes(one_bench, seeds, workers, lambda: bar.advance(task))
+        other = _outcomes(one_independent_bench, again, workers, lambda: bar.advance(task))
     return write_study(out, same, other)
 
 
@@ -226,18 +240,26 @@ def _stored(bench: Mapping) -> Outcome:
     return Outcome(**{**bench, "parameters": kept})
 
 
-def _outcomes(one: Callable[[int], Outcome], seeds: Sequence[int], workers: int) -> list[Outcome]:
+def _outcomes(
+    one: Callable[[int], Outcome], seeds: Sequence[int], workers: int, done: Callable[[], None]
+) -> list[Outcome]:
     if workers == 1 or len(seeds) < 2:
-        return [one(seed) for seed in seeds]
+        return list(_told(map(one, seeds), done))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             with spared_from_ctrl_c():
                 found = pool.map(one, seeds)
-            return list(found)
+            return list(_told(found, done))
         except BaseException:  # the pool would wait for benches that take minutes
             for process in active_children():
                 process.terminate()
             raise
+
+
+def _told(outcomes: Iterable[Outcome], done: Callable[[], None]) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        done()
+        yield outcome
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict:

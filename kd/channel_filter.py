@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from optics4f.routes.once import first_derivative
+
 
 def filtered(images: Tensor, kernels: Tensor, length: tuple[int, int], window: tuple[slice, slice]) -> Tensor:
     """Sum over the channels of the circular convolutions of ``images`` with ``kernels``, and a window of it.
@@ -62,7 +64,7 @@ class _Filtered(torch.autograd.Function):
         return torch.stack(found)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Adjoint: pad, transform, correlate with the images."""
         if not ctx.needs_input_grad[1]:

@@ -20,6 +20,7 @@ from kd.evaluation import Evaluation, evaluate
 from kd.recipe import OPTICAL, Plan, plan_from
 from kd.training import fit
 from optics4f.bundle import Bundle, frames_of, predict_frames, write_bundle
+from optics4f.console import counting
 from optics4f.files import written_whole
 
 EVALUATION_SEED = 0  # of the camera noise that images to judge by see
@@ -148,7 +149,9 @@ def run_evaluation(path: Path, split: Literal["test", "validation", "train"]) ->
     table = planned(path).recipe.data
     data = load(table.name, **table.options)
     model, _ = trained(path, data)
-    return evaluate(model, getattr(data, split), seed=EVALUATION_SEED), data
+    images = getattr(data, split)
+    with counting(f"{data.name}, {split}", len(images)) as progress:
+        return evaluate(model, images, seed=EVALUATION_SEED, progress=progress), data
 
 
 @torch.no_grad()

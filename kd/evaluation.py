@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: LabelledImages | SegmentedImages, *, batch_size: int = 256, seed: int = 0
+    model: nn.Module,
+    images: LabelledImages | SegmentedImages,
+    *,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda more: None,
 ) -> Evaluation:
     """Classify ``images``, or their pixels, in eval mode; the model's mode is given back.
 
@@ -58,6 +64,7 @@ def evaluate(
         images: Images with true classes.
         batch_size: Images at a time; the result does not depend on it, except for a model's own noise.
         seed: Seed of the model's own noise, fixed so that two evaluations can be compared.
+        progress: Told how many more images are done.
 
     Raises:
         ValueError: Logits that do not fit the labels.
@@ -80,6 +87,7 @@ def evaluate(
             pairs = labels[kept] * classes + predicted[kept]
             confusion = confusion + torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
             predictions.append(predicted if labels.ndim == 1 else predicted.to(torch.int16))  # maps take much memory
+            progress(len(labels))
     finally:
         model.train(training)
     counted = max(int(confusion.sum()), 1)

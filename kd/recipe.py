@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
-from kd.colour import ColourFrontEnd, channel_taps
 from kd.data.images import DataSplits
+from kd.physical import physical_student
 from kd.readout import PooledLinear, PooledMLP
 from kd.sclc import SCLC
 from kd.seeding import initialised_with
-from kd.students import LinearCNN, OpticalFrontEnd, OpticalStudent, Student
+from kd.students import LinearCNN, Student
 from kd.teachers import AlexNetTeacher, ConvTeacher, ResNetTeacher
 from kd.training import TrainingSettings
 from optics4f.config import BenchSpecification, ConfigError, Specification, read_toml, validated
-from optics4f.design import kinoform
 
 RowName = Literal["physical", "random_mask", "linear", "sclc", "readout_only", "teacher"]
 
@@ -161,7 +159,7 @@ def _seeded(make: Callable[[Plan, DataSplits], nn.Module]) -> Callable[[Plan, Da
 
 
 def _physical(plan: Plan, data: DataSplits, *, trainable: bool = True) -> nn.Module:
-    """A student whose masks start as kinoforms of random complex kernels."""
+    """A student whose masks start as kinoforms of random complex kernels, on a bench for these images."""
     bench, channels, images = plan.recipe.bench, _channels(data), tuple(data.train.images.shape[-2:])
     shown = (images[0], images[1] * channels)
     if bench.object.shape != shown:
@@ -169,16 +167,14 @@ def _physical(plan: Plan, data: DataSplits, *, trainable: bool = True) -> nn.Mod
             f"{plan.source}: bench.object.shape must be {list(shown)} for {channels} x {images[0]} x {images[1]} "
             f"images of {data.name}, got {list(bench.object.shape)}."
         )
-    hardware = bench.build()
-    shape = (hardware.slm.masks, channels, *(plan.recipe.model.initial_kernel,) * 2)
-    kernels = torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(plan.seed))
-    hardware.slm.set_values(kinoform(hardware, channel_taps(kernels, images[1])).to(hardware.slm.values.dtype))
-    with initialised_with(plan.seed):
-        readout = _readout(plan, data, hardware.slm.masks)
-    route = bench.build_route(hardware)
-    colours = {"channels": channels} if channels > 1 else {}
-    front = (ColourFrontEnd if colours else OpticalFrontEnd)(route, trainable=trainable, **colours)
-    return OpticalStudent(front, readout)
+    return physical_student(
+        bench,
+        lambda masks: _readout(plan, data, masks),
+        initial_kernel=plan.recipe.model.initial_kernel,
+        seed=plan.seed,
+        channels=channels,
+        trainable=trainable,
+    )
 
 
 OPTICAL = ("physical", "random_mask")

@@ -66,7 +66,7 @@ class LightSpecification(Specification):
         return self
 
     def build(self, wavelength: float) -> tuple[Source, Spectrum]:
-        """Source and spectrum; the latter is ``wavelength`` alone where none is stated."""
+        """Source and spectrum; the latter is ``wavelength`` [m] alone where none is stated."""
         sources = {
             "point": PointSource,
             "disc": lambda: DiscSource(self.angular_radius, self.points),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -12,10 +13,21 @@ from threading import Timer
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 SILENT_SECONDS = 2.0
+OWN = ("optics4f", "kd", "experiments")
+"""Packages whose warnings are meant for users."""
 
 
 @contextmanager
@@ -29,7 +41,8 @@ def errors_in_one_line(*failures: type[Exception]) -> Iterator[None]:
             in the end: a value too large for memory or for arithmetic shows itself as whatever the libraries raise.
     """
     try:
-        yield
+        with _warnings_in_one_line():
+            yield
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
@@ -41,25 +54,64 @@ def errors_in_one_line(*failures: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings of one's own code as one line on stderr, once each, without the place in the code that gave them."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+        if not category.__module__.startswith(OWN) and category is not UserWarning:
+            before(message, category, *place, **more)
+        elif (text := " ".join(str(message).split())) not in told:
+            told.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():  # gives the old way back
+        before, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+@contextmanager
 def working(label: str) -> Iterator[None]:
     """Say that something is under way, and since when, of work whose end cannot be foreseen.
 
-    Shows after two seconds, on stderr, where that is a terminal; work of known length draws a bar of its own.
+    Shows after two seconds, on stderr, where that is a terminal; work of known length is :func:`counting`.
 
     Args:
         label: What is done, such as ``"fitting"``.
     """
-    if not sys.stderr.isatty():
+    with _shown_in_a_while(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+        bar.add_task(label, total=None)
         yield
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+
+
+@contextmanager
+def counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """How much is done of work of known length, and how long the rest will take; shown as :func:`working` is.
+
+    Args:
+        label: What is done.
+        total: How much there is.
+
+    Returns:
+        What is to be told how much more is done.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _shown_in_a_while(*columns) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda more: bar.advance(task, more)
+
+
+@contextmanager
+def _shown_in_a_while(*columns: ProgressColumn) -> Iterator[Progress]:
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar.add_task(label, total=None)
+    if not sys.stderr.isatty():
+        yield bar  # counts, and is never drawn
+        return
     timer = Timer(SILENT_SECONDS, bar.start)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield bar
     finally:
         timer.cancel()
         timer.join()  # it may be drawing just now

@@ -22,6 +22,7 @@ from .design.tiling import Tile, plan_tiles
 from .field import Intensity, intensity
 from .fourf import FourF
 from .light import Mode
+from .memory_needs import require_route
 from .routes import PSFRoute
 from .routes.route import Route
 from .units import engineering
@@ -58,7 +59,7 @@ class OpticalConv2d(Calibrated):
         padding: As in ``nn.Conv2d``, less than ``kernel_size``.
         exposures: Masks, at most, among which the kernels of a channel are shared; by default each kernel has
             one, with both of its signs if they fit.
-        wavelengths: One for each channel, shown together; by default channels are shown one after the other.
+        wavelengths: One for each channel [m], shown together; by default channels are shown one after the other.
         guard: Dark camera pixels between tiles.
         avoid_zero_order: Whether the tiles stay off the image of the object itself. Without, a lone tile stands on it.
         avoid_twins: Whether the tiles stay off each other's conjugate order.
@@ -246,6 +247,7 @@ class OpticalConv2d(Calibrated):
         for images, mode, frames in shot:
             for masks in frames:
                 shown = masks if len(exposures) == len(masks) else masks[exposures]
+                require_route(route, images, shown)
                 if self.detection == "differential":
                     light = route.self_luminous_intensity(images, mode, shown)
                 else:
@@ -377,12 +379,12 @@ class OpticalConv2d(Calibrated):
         return first if isinstance(first, PSFRoute) else PSFRoute(tile_bench(self.bench, self.plan.tiles[0], 0))
 
     def pixel_positions(self) -> tuple[Tensor, Tensor]:
-        """Laboratory positions of the SLM's pixels, ``y`` and ``x`` [m], float64."""
+        """Laboratory positions of the SLM's pixels, ``y (height,)`` and ``x (width,)`` [m], float64."""
         samples = self.slm.samples_per_pixel
         return tuple(self._psf_route.slm_positions(axis).unflatten(0, (-1, samples)).mean(1) for axis in (0, 1))
 
     def illumination(self) -> Tensor:
-        """Relative amplitude of one logical pixel's light on the SLM's pixels, float64, positive."""
+        """Relative amplitude of a logical pixel's light on the SLM's pixels, ``(height, width)``, float64, positive."""
         samples = self.slm.samples_per_pixel
         terms = (term.cpu() for term in self._psf_route.block_terms(Mode(self.bench.wavelength)))
         sizes = (t.abs().square().sum(1).sqrt() if self.signs == 2 else t.sum(1).abs() for t in terms)

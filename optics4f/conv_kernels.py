@@ -24,7 +24,7 @@ def load_kernels(
     efficiency: float,
     seed: int,
 ) -> Tensor:
-    """See :meth:`optics4f.conv.OpticalConv2d.load_kernels`."""
+    """See :meth:`optics4f.conv.OpticalConv2d.load_kernels`, also for the shapes."""
     k = layer.kernel_size
     shape = (layer.out_channels, layer.in_channels, k, k)
     if tuple(weight.shape) != shape or not torch.isfinite(torch.view_as_real(weight + 0j)).all():

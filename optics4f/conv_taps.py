@@ -15,7 +15,11 @@ from .routes import PSFRoute
 
 
 class TiledKernels(Protocol):
-    """What :class:`~optics4f.conv.OpticalConv2d` is to the search for its masks."""
+    """What :class:`~optics4f.conv.OpticalConv2d` is to the search for its masks; shapes are those of its members.
+
+    Attributes:
+        wavelengths: Of each channel [m].
+    """
 
     in_channels: int
     out_channels: int
@@ -31,17 +35,21 @@ class TiledKernels(Protocol):
     slm: Modulator
     gains: Tensor
 
-    def mask_of(self) -> Tensor: ...
+    def mask_of(self) -> Tensor:
+        """Number of the mask that shows each tile to each channel, ``(out_channels, signs, in_channels)``."""
 
-    def tile_kernels(self, margin: int = 0) -> Tensor: ...
+    def tile_kernels(self, margin: int = 0) -> Tensor:
+        """What each tile makes, ``(out_channels, signs, in_channels, k + 2 margin, k + 2 margin)``, without gains."""
 
-    def pixel_positions(self) -> tuple[Tensor, Tensor]: ...
+    def pixel_positions(self) -> tuple[Tensor, Tensor]:
+        """Laboratory positions of the SLM's pixels, ``y (height,)`` and ``x (width,)`` [m], float64."""
 
-    def illumination(self) -> Tensor: ...
+    def illumination(self) -> Tensor:
+        """Relative amplitude of one logical pixel's light on the SLM's pixels, ``(height, width)``, float64."""
 
 
 def tile_kernels(layer: TiledKernels, routes: list[PSFRoute], tiles_of: list[list[int]], margin: int) -> Tensor:
-    """See :meth:`optics4f.conv.OpticalConv2d.tile_kernels`.
+    """See :meth:`optics4f.conv.OpticalConv2d.tile_kernels`, also for the shape.
 
     Args:
         layer: The convolution.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -16,6 +15,7 @@ from .design.planes import fourier_plane
 from .design.targets import Target, image, kernels, make_target, point_spread_function, spot_array
 from .fourf import FourF
 from .images import read_image
+from .number_files import read_array, read_kernels
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -78,7 +78,7 @@ class TargetSpecification(Specification):
         return self
 
     def build(self, bench: FourF, wavelength: float | None = None) -> Target:
-        """The target for a bench, in light of a wavelength (that of the bench by default), which a PSF asks for."""
+        """The target for a bench, in light of a wavelength [m], that of the bench by default, which a PSF asks for."""
         shape, share = bench.slm.samples.shape, {} if self.efficiency is None else {"efficiency": self.efficiency}
         if self.kind == "spots":
             return spot_array(shape, self.count, self.spacing, centre=self.centre, free=self.free, **share)
@@ -90,14 +90,14 @@ class TargetSpecification(Specification):
         middle = tuple(round(c) for c in self.centre)
         if self.kind == "image":
             return image(shape, read_image(self.file, self.size), centre=middle, free=self.free, **share)
-        field = _read_array(self.file, dimensions=(2, 3))
+        field = torch.from_numpy(read_array(self.file, dimensions=(2, 3)))
         plane = fourier_plane(shape, window=tuple(field.shape[-2:]), centre=middle)
         return make_target(plane, field.to(torch.complex128), free=self.free, **share)
 
     def wanted_kernels(self) -> Tensor:
         """The weights, shape ``(kernels, height, width)``, float64."""
         if self.weights is None:
-            return _read_array(self.file, dimensions=(3,), real=True).double()
+            return torch.from_numpy(read_kernels(self.file))
         lengths = {(len(kernel), len(row)) for kernel in self.weights for row in kernel}
         if len(lengths) != 1:
             raise ValueError(f"design.target.weights must be kernels of one size, got {sorted(lengths)}.")
@@ -128,17 +128,3 @@ class DesignedBench(Specification):
 
     bench: BenchSpecification
     design: DesignSpecification
-
-
-def _read_array(path: Path, *, dimensions: tuple[int, ...], real: bool = False) -> Tensor:
-    """An ``.npy`` file of finite numbers."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an .npy file that can be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in ("fiu" if real else "fiuc"):
-        raise ValueError(f"{path} must hold one array of {'real ' if real else ''}numbers. Save it with numpy.save.")
-    if array.ndim not in dimensions or 0 in array.shape or not np.isfinite(array).all():
-        wanted = " or ".join(map(str, dimensions))
-        raise ValueError(f"{path} must be finite and have {wanted} dimensions, got shape {array.shape}.")
-    return torch.from_numpy(np.ascontiguousarray(array))

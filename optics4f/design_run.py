@@ -149,7 +149,12 @@ def _merits(bench: FourF, found: Retrieval, target: Target, design: DesignSpecif
 
 
 def pixel_light(bench: FourF, wavelength: float | None = None) -> Tensor:
-    """Amplitude with which one white logical pixel lights the SLM, relative, shape of its samples: a sinc."""
+    """Amplitude with which one white logical pixel lights the SLM, relative, shape of its samples: a sinc.
+
+    Args:
+        bench: The bench.
+        wavelength: Of the light [m]; by default that of the bench.
+    """
     light = bench.illumination
     turns = light.block * light.grid.pitch / bench.scales[0]
     if wavelength is not None:

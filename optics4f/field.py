@@ -92,7 +92,7 @@ class SeenField(Field):
     """A field whose intensity is at hand, and whose data is put together when it is first asked for.
 
     Args:
-        data: The tensor, or a function that makes it.
+        data: The tensor ``(..., height, width)``, or a function that makes it.
         grid: Plane on which it is sampled.
         wavelength: Vacuum wavelength [m].
         intensity: ``|data|**2``; by default computed from ``data``.

@@ -98,7 +98,7 @@ def _strips(transfer: Tensor | TransferStrips, width: int) -> Iterator[tuple[sli
 
 
 def huge_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Memory on the CPU, not initialised.
+    """Memory of this shape on the CPU, not initialised.
 
     NumPy asks the system for large arrays in huge pages, which takes a fifth of the time.
     """

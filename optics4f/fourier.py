@@ -19,7 +19,7 @@ def unitary_fft2(data: Tensor) -> Tensor:
 
 
 def unitary_ifft2(data: Tensor) -> Tensor:
-    """Inverse and adjoint of :func:`unitary_fft2`."""
+    """Inverse and adjoint of :func:`unitary_fft2`, of the same shape."""
     return torch.fft.ifft2(data, norm="ortho")
 
 

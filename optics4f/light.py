@@ -71,7 +71,7 @@ class SelfLuminous:
     """Every sample of the object radiates by itself: spatially incoherent light."""
 
     def frequencies(self, wavelength: float) -> Iterator[tuple[float, float]]:
-        """One wave: its direction makes no difference to light without spatial coherence."""
+        """One wave of ``wavelength`` [m]: its direction is of no account to light without spatial coherence."""
         yield 0.0, 0.0
 
 
@@ -106,7 +106,7 @@ class Spectrum:
 
     @classmethod
     def line(cls, wavelength: float) -> Spectrum:
-        """Monochromatic light."""
+        """Monochromatic light of ``wavelength`` [m]."""
         return cls((wavelength,), (1.0,))
 
     @classmethod

@@ -115,7 +115,7 @@ class LightBudget:
             share: Of a white object's light; one number, or those of several images as :meth:`of_image` tells them.
 
         Returns:
-            A number, or one for each share, float64.
+            A number, or one for each share, float64, of their shape.
 
         Raises:
             ValueError: A negative time, or a share that is not in [0, 1].
@@ -136,7 +136,7 @@ class LightBudget:
     def exposure_time(self, electrons: float, *, share: Tensor) -> Tensor: ...
 
     def exposure_time(self, electrons: float, *, share: float | Tensor = 1.0) -> float | Tensor:
-        """Time [s] in which a pixel collects a mean signal [e-], saturation left aside; ``share`` as above."""
+        """Time [s] in which a pixel collects a mean signal [e-], saturation aside; ``share`` and shape as above."""
         if isinstance(share, Tensor):
             return _each(lambda one: self.exposure_time(electrons, share=one), share)
         if not 0 <= electrons < math.inf:
@@ -158,7 +158,7 @@ class LightBudget:
 
         Args:
             snr: Signal to noise ratio of a pixel.
-            share: As in :meth:`electrons`.
+            share: As in :meth:`electrons`, of any shape, which is that of the times.
 
         Raises:
             ValueError: No light arrives, or signal and dark signal reach the full well first.

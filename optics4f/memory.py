@@ -6,6 +6,7 @@ measured peaks of processes of their own. What the caller keeps, the input above
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Callable
@@ -24,6 +25,13 @@ class TooLargeError(ValueError, MemoryError):
     """A computation that does not fit into memory, with what does."""
 
 
+_given_back: list[Callable[[], None]] = []
+
+
+def _nothing(width: int, batch: int) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Need:
     """Most memory that a computation holds at a time, beyond what was there before.
@@ -33,12 +41,15 @@ class Need:
         width: Samples of its widest plane along its longer side.
         batch: Fields or images.
         bytes_at: The need of the same with another width (all planes scaled alike) and batch.
+        result_at: The part of it that stays when the computation is over: the result; and where a gradient follows,
+            that of the result and as much again inside a loss.
     """
 
     of: str
     width: int
     batch: int
     bytes_at: Callable[[int, int], int]
+    result_at: Callable[[int, int], int] = _nothing
 
     @property
     def bytes(self) -> int:
@@ -48,6 +59,11 @@ class Need:
     def largest_batch(self, room: int) -> int:
         """Most fields or images that fit into ``room`` bytes; 0 where none does."""
         return _largest(lambda n: self.bytes_at(self.width, n), room)
+
+    def largest_piece(self, room: int) -> int:
+        """Most of the batch at a time for :func:`in_pieces`, which holds the results of all; 0 where not even one."""
+        room -= self.result_at(self.width, self.batch)
+        return _largest(lambda n: self.bytes_at(self.width, n), room) if room > 0 else 0
 
     def largest_width(self, room: int, batch: int = 1) -> int:
         """Widest plane that fits into ``room`` bytes [samples]."""
@@ -70,9 +86,19 @@ def require(need: Need, device: torch.device | str | None = None) -> None:
     there = available(device)
     if there is None or needed <= there:
         return
-    batch = need.largest_batch(there)
-    if batch:
-        remedy = f"Use at most {batch} at a time: optics4f.memory.in_pieces does that."
+    for give_back in (*_given_back, _free_pages):
+        give_back()
+    there = available(device)
+    if there is None or needed <= there:
+        return
+    piece, batch = need.largest_piece(there), need.largest_batch(there)
+    if piece:
+        remedy = f"Use at most {piece} at a time: optics4f.memory.in_pieces does that."
+    elif batch:
+        remedy = (
+            f"Use at most {batch} at a time, each with a loss and a backward pass of its own: the results of all "
+            f"{need.batch} do not fit."
+        )
     else:
         width, alone = need.largest_width(there), "one at a time and " if need.batch > 1 else ""
         remedy = f"Use {alone}planes of at most {width} samples instead of {need.width}, or more memory."
@@ -80,6 +106,11 @@ def require(need: Need, device: torch.device | str | None = None) -> None:
         f"{need.of} must fit into memory: it needs {needed / GIB:.3g} GiB, got {there / GIB:.3g} GiB available. "
         f"{remedy}"
     )
+
+
+def on_shortage(give_back: Callable[[], None]) -> None:
+    """Have this called before anything is refused: it lets go of memory that is only kept to save time."""
+    _given_back.append(give_back)
 
 
 def in_pieces(function: Callable[[Tensor], Tensor], batch: Tensor, size: int) -> Tensor:
@@ -115,8 +146,9 @@ def available(device: torch.device | str | None = None) -> int | None:
 
     Args:
         device: A CUDA device (its free memory, and what torch holds in reserve), or the CPU: the least of what Linux
-            calls available, what the process's control groups leave, and its limit of address space; and what the
-            process itself has freed without giving it back.
+            calls available, what the process's control groups leave, and its limit of address space; and the end of
+            the heap, which the process can give back. What it has freed between blocks in use serves small requests
+            only and does not count.
     """
     device = torch.device("cpu" if device is None else device)
     if device.type == "cuda":
@@ -167,20 +199,26 @@ def _meminfo() -> int | None:
 class _HeapInfo(ctypes.Structure):
     """``struct mallinfo2`` of the GNU C library (2.33)."""
 
-    _fields_ = [  # fordblks are the bytes of free blocks
+    _fields_ = [  # keepcost is what the end of the heap has free
         *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")),
         *((name, ctypes.c_size_t) for name in ("uordblks", "fordblks", "keepcost")),
     ]
 
 
 def _idle() -> int:
-    """Bytes that the process has freed and its C library keeps: between two steps of a training, most of a step."""
+    """Bytes at the end of the heap that the process has freed and its C library keeps."""
     try:
         heap_info = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError, TypeError):  # another C library
         return 0
     heap_info.restype = _HeapInfo
-    return heap_info().fordblks
+    return heap_info().keepcost
+
+
+def _free_pages() -> None:
+    """Let the C library return what the process has freed: whole pages, also between blocks in use."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _address_space() -> int | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from string import Template
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .devices import CameraDevice, Device, SLMDevice, camera_device, slm_device
+from .number_files import read_kernels
 from .units import engineering
 
 FOCAL_LENGTHS = (0.125, 0.1, 0.075, 0.06, 0.05, 0.03, 0.02)  # m, of catalogue lenses
@@ -41,15 +47,27 @@ LAYOUTS = {
     "tiles": Layout((384, 512), (120, 160), 27.65e-6, 1 / 3),
 }
 PURPOSES = tuple(LAYOUTS)
+TAKES_KERNELS, TAKES_PICTURE = ("kernels", "tiles"), ("tiles",)
+SOBEL = np.array([[[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]])
 
 
-def new_configuration(slm: str, purpose: str = "bench", *, camera: str = "basler-aca2440-75um") -> str:
+def new_configuration(
+    slm: str,
+    purpose: str = "bench",
+    *,
+    camera: str = "basler-aca2440-75um",
+    kernels: Path | None = None,
+    picture: Path | None = None,
+) -> str:
     """The text of a configuration that runs as it is, or that names the numbers which a preset does not know.
 
     Args:
         slm: Preset of the SLM.
         purpose: ``"bench"`` to simulate; ``"spots"``, ``"kernels"``, ``"tiles"`` to design.
         camera: Preset of the camera.
+        kernels: File of the kernels to design (:func:`optics4f.number_files.read_kernels`), which are written out; two
+            Sobel kernels without.
+        picture: File that shows how ``"tiles"`` convolve.
 
     Returns:
         TOML with comments. Both lenses have 125 mm, or less where the image would not fit on the sensor; pitch of the
@@ -57,10 +75,17 @@ def new_configuration(slm: str, purpose: str = "bench", *, camera: str = "basler
         sampling is about the same with all devices.
 
     Raises:
-        ValueError: An unknown preset or purpose, or a device whose masks ``optics4f design`` cannot write.
+        ValueError: An unknown preset or purpose, a device whose masks ``optics4f design`` cannot write, or kernels or a
+            picture that the purpose does not take.
     """
     if purpose not in PURPOSES:
         raise ValueError(f"purpose must be one of {', '.join(PURPOSES)}, got {purpose!r}.")
+    for name, given, takers in (("kernels", kernels, TAKES_KERNELS), ("picture", picture, TAKES_PICTURE)):
+        if given is not None and purpose not in takers:
+            raise ValueError(f"{name} must be left out for {purpose}, got {given}. Ask for {' or '.join(takers)}.")
+    if picture is not None and not picture.is_file():
+        raise ValueError(f"{picture} must be a picture, got no such file.")
+    weights = SOBEL if kernels is None else read_kernels(kernels)
     panel, sensor = slm_device(slm), camera_device(camera)
     if purpose != "bench" and panel.kind != "phase":
         raise ValueError(
@@ -95,10 +120,20 @@ def new_configuration(slm: str, purpose: str = "bench", *, camera: str = "basler
         panel="" if panel.shape is None else " of {:.0f} x {:.0f}".format(*panel.shape.value),
         slm_blanks=_blanks(missing["slm"]),
         camera_blanks=_blanks(missing["camera"]),
+        masks=len(weights),
+        weights="".join(f"    {_nested(kernel)},\n" for kernel in weights),
+        padding=weights.shape[1] // 2,
+        picture="" if picture is None else f"picture = {json.dumps(str(picture))}\n",
         binning=binning,
         dark="" if dark is None else f"; the preset states {dark.value:g} {dark.unit}",
     )
-    return re.sub(r"\n{3,}", "\n\n", filled)
+    return re.sub(r"\n{3,}", "\n\n", filled).rstrip("\n") + "\n"
+
+
+def _nested(kernel: NDArray) -> str:
+    """Rows of a kernel in TOML, whole numbers without a point."""
+    rows = (", ".join(str(int(w)) if w == int(w) else repr(float(w)) for w in row) for row in kernel)
+    return "[" + ", ".join(f"[{row}]" for row in rows) + "]"
 
 
 def _length(metres: float) -> str:

@@ -10,9 +10,9 @@ def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson draw with mean ``electrons``; the gradient is that of the mean.
 
     Args:
-        electrons: Expected electrons, any shape. Left unchanged. A mean below zero draws none, one that is not finite
-            draws NaN: on CUDA torch asserts that rates are not negative, and a failed assertion ends the process's use
-            of the device.
+        electrons: Expected electrons [e-], any shape. Left unchanged. A mean below zero draws none, one that is not
+            finite draws NaN: on CUDA torch asserts that rates are not negative, and a failed assertion ends the
+            process's use of the device.
         generator: Source of randomness, on the device of ``electrons``.
 
     Returns:
@@ -23,7 +23,7 @@ def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def read_noise(electrons: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Add zero-mean Gaussian noise of standard ``deviation`` [e-]."""
+    """Add zero-mean Gaussian noise of standard ``deviation`` [e-] to ``electrons`` [e-] of any shape."""
     if deviation == 0:
         return electrons
     draw = torch.empty_like(electrons, requires_grad=False).normal_(0, deviation, generator=generator)

@@ -38,7 +38,7 @@ class PhotonTransfer:
         quantum_efficiency: Electrons a photon, where photons were counted.
         dsnu: Standard deviation of the pixels' dark signals [e-].
         prnu: Standard deviation of the pixels' responses, relative, at half saturation.
-        mean: Mean grey value of each exposure less that of the dark frames [DN].
+        mean: Mean grey value of each exposure less that of the dark frames [DN], shape ``(exposures,)``.
         variance: Temporal variance of each exposure [DN^2].
         snr: ``mean`` over the standard deviation.
     """

@@ -9,8 +9,9 @@ single precision about a third of a radian.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,8 @@ from .filtering import PaddedFilter, huge_empty
 from .fourier import fourier_matrix, zoomed_fourier
 from .fresnel import fresnel_matrix, fresnel_transfer_function
 from .grid import Grid
-from .memory import require
+from .kept import Kept
+from .memory import on_shortage, require
 from .memory_needs import KEPT, propagation_need
 from .propagation_method import Method, MethodChoice, computation_window, propagation_method
 from .rayleigh_sommerfeld import rayleigh_sommerfeld_convolution, rayleigh_sommerfeld_sum
@@ -37,6 +39,10 @@ __all__ = [
     "propagate",
     "propagation_method",
 ]
+
+TRANSFER_FUNCTIONS = Kept(2**28)
+"""Those that :func:`propagate` built last, of windows up to ``KEPT`` samples: the next call finds them."""
+on_shortage(TRANSFER_FUNCTIONS.clear)
 
 _BUILT_TOGETHER = 2**16  # samples of a transfer function in float64, with some ten intermediate results
 
@@ -265,7 +271,7 @@ def propagate(
         else:
             asm = choice.method == "angular_spectrum"
             build = angular_spectrum_transfer_function if asm else fresnel_transfer_function
-            transfer_function = build(window, light, distance, shift=shift, tilt=tilt, **like)
+            transfer_function = _transfer_function(build, window, light, distance, shift, tilt, **like)
             if output.pitch == grid.pitch:
                 data = apply_transfer_function(data, transfer_function, output.shape)
             else:
@@ -301,12 +307,36 @@ def _in_strips(
     tilt: tuple[float, float],
     data: Tensor,
 ) -> AngularSpectrumColumns | None:
-    """The transfer function made strip by strip, for one plane; ``None`` where it is used again."""
-    once = window.shape[0] * window.shape[1] > KEPT or not (data.requires_grad and torch.is_grad_enabled())
-    fixed = not any(isinstance(number, Tensor) for number in (wavelength, distance, *shift))
-    if not (once and fixed and data.device.type == "cpu" and data[..., 0, 0].numel() == 1):
+    """The transfer function made strip by strip, for one plane; ``None`` where it is kept whole."""
+    large, fixed = window.shape[0] * window.shape[1] > KEPT, _are_fixed(wavelength, distance, *shift)
+    if not (large and fixed and data.device.type == "cpu" and data[..., 0, 0].numel() == 1):
         return None
     return AngularSpectrumColumns(window, wavelength, distance, shift, tilt, data.dtype)
+
+
+def _transfer_function(
+    build: Callable[..., Tensor],
+    window: Grid,
+    wavelength: float | Tensor,
+    distance: float | Tensor,
+    shift: tuple[float | Tensor, float | Tensor],
+    tilt: tuple[float, float],
+    **like: Any,
+) -> Tensor:
+    """A transfer function: that of an earlier call where nothing differentiates through it and it is not large."""
+
+    def built() -> Tensor:
+        return build(window, wavelength, distance, shift=shift, tilt=tilt, **like)
+
+    if window.shape[0] * window.shape[1] > KEPT or not _are_fixed(wavelength, distance, *shift):
+        return built()
+    key = (build.__name__, window, wavelength, distance, tuple(shift), tuple(tilt), *like.values())
+    return TRANSFER_FUNCTIONS.get(key, built)
+
+
+def _are_fixed(*numbers: float | Tensor) -> bool:
+    """Whether nothing among them receives a gradient."""
+    return not any(isinstance(number, Tensor) for number in numbers)
 
 
 def _filter_and_zoom(

@@ -15,7 +15,7 @@ def quantize_phase(phase: Tensor, bit_depth: int) -> Tensor:
 
     The circle is divided, not the interval: level :math:`2^b` is level 0, so every code
     is a different phase. The gradient is that of the identity (Bengio et al. 2013). The result is, bit for bit, what
-    :func:`levels_to_phase` makes of the levels: training and a file of levels see the same light.
+    :func:`levels_to_phase` makes of the levels: training and a file of levels see the same light. The shape is kept.
     """
     if phase.is_cpu and phase.numel() > _BLOCK:
         return _QuantizedPhase.apply(phase, bit_depth)
@@ -42,13 +42,13 @@ class _QuantizedPhase(torch.autograd.Function):
 
 
 def phase_to_levels(phase: Tensor, bit_depth: int) -> Tensor:
-    """Levels ``0 ... 2**bit_depth - 1`` that display ``phase`` [rad], as integers."""
+    """Levels ``0 ... 2**bit_depth - 1`` that display ``phase`` [rad] of any shape, as integers."""
     step = 2 * math.pi / 2**bit_depth
     return torch.round(phase / step).long() % 2**bit_depth
 
 
 def levels_to_phase(levels: Tensor, bit_depth: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Phase [rad] in ``[0, 2 pi)`` that integer ``levels`` display."""
+    """Phase [rad] in ``[0, 2 pi)`` that integer ``levels`` of any shape display."""
     return (levels.double() * (2 * math.pi / 2**bit_depth)).to(dtype)
 
 
@@ -56,19 +56,19 @@ def quantize_amplitude(amplitude: Tensor, bit_depth: int) -> Tensor:
     r"""Round ``amplitude`` to the nearest of :math:`k / (2^b - 1)`, both ends included.
 
     Values outside ``[0, 1]`` show the nearer end, as a passive device must; the gradient is that
-    of the identity everywhere, so a pixel that left the interval can come back.
+    of the identity everywhere, so a pixel that left the interval can come back. The shape is kept.
     """
     levels = amplitude_to_levels(amplitude.detach(), bit_depth)
     return _straight_through(levels_to_amplitude(levels, bit_depth, amplitude.dtype), amplitude)
 
 
 def amplitude_to_levels(amplitude: Tensor, bit_depth: int) -> Tensor:
-    """Levels ``0 ... 2**bit_depth - 1`` that display ``amplitude``, as integers."""
+    """Levels ``0 ... 2**bit_depth - 1`` that display ``amplitude`` of any shape, as integers."""
     return torch.round(amplitude.clamp(0, 1) * (2**bit_depth - 1)).long()
 
 
 def levels_to_amplitude(levels: Tensor, bit_depth: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Amplitude in ``[0, 1]`` that integer ``levels`` display."""
+    """Amplitude in ``[0, 1]`` that integer ``levels`` of any shape display."""
     return (levels.double() / (2**bit_depth - 1)).to(dtype)
 
 
@@ -104,6 +104,6 @@ def neighbours(phase: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def nearest_levels(phase: Tensor, table: Tensor) -> Tensor:
-    """Level whose phase in ``table`` is nearest to ``phase`` on the circle, as integers."""
+    """Level whose phase in ``table`` is nearest to ``phase`` [rad] on the circle, as integers of its shape."""
     lower, upper, fraction = neighbours(phase.detach(), table)
     return torch.where(fraction >= 0.5, upper, lower)

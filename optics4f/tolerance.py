@@ -16,7 +16,7 @@ class Distribution(Protocol):
     """Anything that draws: the distributions of ``scipy.stats`` do."""
 
     def rvs(self, size: int, random_state: np.random.Generator) -> np.ndarray:
-        """``size`` draws."""
+        """``size`` draws, shape ``(size,)``."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ToleranceReport:
     """The result of a Monte-Carlo.
 
     Attributes:
-        values: Metric of each trial.
+        values: Metric of each trial, shape ``(trials,)``.
         draws: Error of each trial, by name.
         mean: Mean of the metric.
         interval: Confidence interval of the mean (bootstrap, BCa).

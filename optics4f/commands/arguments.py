@@ -15,6 +15,11 @@ MaskBundle = Annotated[Path, typer.Argument(help="HDF5 mask bundle.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 mask``, ``2 masks``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
 ) -> None:

@@ -19,14 +19,20 @@ def new(
     device: Annotated[str, typer.Argument(help="Preset of an SLM, as optics4f devices lists them.")],
     purpose: Annotated[str, typer.Option("--for", help=f"What it is for: {', '.join(PURPOSES)}.")] = "bench",
     camera: Annotated[str, typer.Option(help="Preset of a camera.")] = "basler-aca2440-75um",
+    kernels: Annotated[
+        Path | None, typer.Option(help="Kernels of your own: .txt of rows, an empty line between two, or .npy.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="With --for tiles: picture that shows the convolution.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write, which must not exist; printed without.")] = None,
 ) -> None:
     """Write a commented configuration to start from.
 
     Example: optics4f new meadowlark-1920x1152 --for spots --out spots.toml
+
+    Example: optics4f new meadowlark-1920x1152 --for tiles --kernels mine.txt --out mine.toml
     """
     with errors_in_one_line():
-        text = new_configuration(device, purpose, camera=camera)
+        text = new_configuration(device, purpose, camera=camera, kernels=kernels, picture=picture)
         if out is None:
             print(text, end="")
             return

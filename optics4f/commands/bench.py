@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..console import errors_in_one_line, working
 from ..files import refuse_overwriting, written_whole
-from .arguments import Config, Json, print_table
+from .arguments import Config, Json, counted, print_table
 
 
 def sampling(
@@ -91,15 +91,19 @@ def simulate(
             require_same_bench(specification, bundle.specification, str(masks))
             bench.slm.load_levels(bundle.levels)
         with working("simulating"):
-            frames, _ = frames_of(bench, specification, picture[None], seed)
+            frames, quiet = frames_of(bench, specification, picture[None], seed)
         content = png(plot_frames(picture, frames[0], bench.camera.grid))
         with written_whole(out) as part:
             part.write_bytes(content)
     shape, brightest = list(frames.shape[-2:]), int(frames.max())
+    saturated = (quiet >= bench.camera.saturation).double().mean().item()
     if as_json:
-        print(json.dumps({"picture": str(out), "frames": len(frames[0]), "shape": shape, "brightest_dn": brightest}))
+        facts = {"picture": str(out), "frames": len(frames[0]), "shape": shape, "brightest_dn": brightest}
+        print(json.dumps({**facts, "saturated_share": saturated}))
         return
-    print(f"{out}: {len(frames[0])} frames of {shape[0]} x {shape[1]} pixels, up to {brightest} DN")
+    print(f"{out}: {counted(len(frames[0]), 'frame')} of {shape[0]} x {shape[1]} pixels, up to {brightest} DN")
+    if saturated:
+        print(f"{100 * saturated:.2g} % of the pixels are saturated: lower bench.camera.exposure to see what is there")
 
 
 def design(
@@ -123,3 +127,5 @@ def design(
     )
     work = f"{metrics['method']}, {metrics['iterations']} iterations in {metrics['seconds']:.1f} s"
     print(f"{out / 'masks.h5'}: {work}; {merits}")
+    look = "convolution.png" if "output_cosine" in metrics else "merits.png"
+    print(f"Look at {out / look}. Next: optics4f verify {out / 'masks.h5'}")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..console import errors_in_one_line, working
 from ..files import refuse_overwriting
-from .arguments import Json, MaskBundle
+from .arguments import Json, MaskBundle, counted
 
 
 def verify(bundle: MaskBundle, as_json: Json = False) -> None:
@@ -40,9 +40,9 @@ def verify(bundle: MaskBundle, as_json: Json = False) -> None:
         print(json.dumps({"verified": True, **facts}))
     else:
         print(
-            f"{bundle}: verified. {facts['masks']} masks for {facts['device']} at "
-            f"{engineering(facts['wavelength_m'], 'm')}; checksums hold, {facts['frames']} predicted frames simulated "
-            "again from display alone."
+            f"{bundle}: verified. {counted(facts['masks'], 'mask')} for {facts['device']} at "
+            f"{engineering(facts['wavelength_m'], 'm')}; checksums hold, "
+            f"{counted(facts['frames'], 'predicted frame')} simulated again from the levels alone."
         )
 
 

@@ -81,7 +81,7 @@ class Pupil(nn.Module):
         return covered * phase_modulation(self.phase(y, x) * wavelength_ratio)
 
     def phase(self, y: Tensor, x: Tensor) -> Tensor:
-        """Phase of the aberrations [rad] at positions [m] that broadcast; of no meaning beyond the rim."""
+        """Phase of the aberrations [rad] at positions [m] whose shapes broadcast; of no meaning beyond the rim."""
         radius = self.diameter / 2
         # Beyond the rim the polynomials grow without bound; nothing passes there, so any bounded position serves.
         y, x = (y / radius).clamp(-1.5, 1.5), (x / radius).clamp(-1.5, 1.5)

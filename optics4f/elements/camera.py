@@ -11,6 +11,7 @@ times the full well and the levels, and :math:`n` times the read noise and the r
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -80,6 +81,14 @@ class Camera(nn.Module):
     def white(self) -> float:
         """Electrons of an output pixel under intensity 1 [e-]; 1 for an ideal camera."""
         return 1.0 if self.sensor is None else self.exposure * self.sensor.full_well * self.binning**2
+
+    @property
+    def saturation(self) -> float:
+        """Largest count of an output pixel [DN]: of full wells, or of the converter; ``inf`` for an ideal camera."""
+        if self.sensor is None:
+            return math.inf
+        full = round(self.binning**2 * (self.sensor.full_well / self.sensor.electrons_per_count + self.sensor.offset))
+        return float(min(full, (2**self.sensor.bit_depth - 1) * self.binning**2))
 
     def integrated(self, field: Field | Intensity) -> Tensor:
         """Mean intensity over each pixel's area, shape ``(..., *grid.shape)``; part-covered samples count in part."""
@@ -174,28 +183,29 @@ class Camera(nn.Module):
 
     def _patterns(self, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Response and dark signal [e-] of each output pixel beside the mean: what differs from pixel to pixel."""
-        key = (like.dtype, like.device)
+        key = (self.sensor, self.grid, self.binning, like.dtype, like.device)
         if key not in self._drawn:
             # Drawn once on the CPU, whatever the device: a sensor is the same everywhere.
             generator = torch.Generator().manual_seed(self.sensor.pattern_seed)
-            draws = torch.randn(2, *self.grid.shape, generator=generator, dtype=torch.float64).to(like)
-            # A sum of n^2 pixels averages their responses and adds up their dark signals.
-            # No draw may turn light into less than none: one in millions would, at the largest PRNU.
-            response = (1 + self.sensor.prnu / self.binning * draws[0]).clamp(min=0) if self.sensor.prnu else None
-            dark = self.sensor.dsnu * self.binning * draws[1] if self.sensor.dsnu else None
+            with torch.inference_mode(False):  # a later call may want a gradient
+                draws = torch.randn(2, *self.grid.shape, generator=generator, dtype=torch.float64).to(like)
+                # A sum of n^2 pixels averages their responses and adds up their dark signals.
+                # No draw may turn light into less than none: one in millions would, at the largest PRNU.
+                response = (1 + self.sensor.prnu / self.binning * draws[0]).clamp(min=0) if self.sensor.prnu else None
+                dark = self.sensor.dsnu * self.binning * draws[1] if self.sensor.dsnu else None
             self._drawn = {key: (response, dark)}
         return self._drawn[key]
 
     def _integration(self, grid: Grid, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """Overlap of samples and pixels along y and x, cached for the grid that the camera looks at."""
-        key = (grid, intensity.dtype, intensity.device)
+        key = (self.grid, grid, intensity.dtype, intensity.device)
         if key not in self._weights:
-            self._weights = {
-                key: tuple(
+            with torch.inference_mode(False):  # a later call may want a gradient
+                weights = tuple(
                     overlap(pixels, self.grid.pitch, samples, grid.pitch).to(intensity.device, intensity.dtype)
                     for pixels, samples in zip(self.grid.shape, grid.shape, strict=True)
                 )
-            }
+            self._weights = {key: weights}
         return self._weights[key]
 
     def extra_repr(self) -> str:

@@ -77,7 +77,7 @@ def count_masks(values: Tensor, name: str) -> int:
 
 
 def squeezed(values: Tensor) -> np.ndarray:
-    """An array without leading sizes of 1 in front of its last two."""
+    """An array without leading sizes of 1 in front of its last two, shape ``(height, width)`` if they all are."""
     array = as_array(values)
     while array.ndim > 2 and len(array) == 1:
         array = array[0]
@@ -85,5 +85,5 @@ def squeezed(values: Tensor) -> np.ndarray:
 
 
 def as_array(values: Tensor | Iterable) -> np.ndarray:
-    """Values on the CPU, in double precision, without their gradient."""
+    """Values on the CPU, in double precision, of the same shape, without their gradient."""
     return torch.as_tensor(values).detach().cpu().double().numpy()

@@ -93,8 +93,8 @@ def plot_phase(
     """A phase [rad], wrapped into ``[0, 2 pi)``, in cyclic colours: of a field, of a mask.
 
     Args:
-        phase: Shape ``(height, width)``, leading sizes of 1 are dropped; or a field, whose phase is left grey where
-            there is next to no light.
+        phase: [rad], shape ``(height, width)``, leading sizes of 1 are dropped; or a field, whose phase is left grey
+            where there is next to no light.
         grid: Plane of a tensor; a field brings its own.
         ax: Where to draw; a figure of its own by default.
         scale_bar: Whether a bar of known length stands in place of the axes.

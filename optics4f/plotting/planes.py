@@ -41,7 +41,7 @@ def _aspect(grid: Grid) -> float:
 
 
 def draw(ax: Axes, values: np.ndarray, grid: Grid, unit: tuple[str, float], **style: Any) -> AxesImage:
-    """``values`` on their plane, row 0 at the top."""
+    """``values (height, width)`` on their plane, row 0 at the top."""
     name, size = unit
     (top, bottom), (left, right) = (
         ((-(n // 2) - 0.5) * grid.pitch / size, (n - n // 2 - 0.5) * grid.pitch / size) for n in grid.shape
@@ -53,7 +53,7 @@ def draw(ax: Axes, values: np.ndarray, grid: Grid, unit: tuple[str, float], **st
 
 
 def draw_intensity(ax: Axes, intensity: np.ndarray, grid: Grid, unit: tuple[str, float], norm: Normalize) -> AxesImage:
-    """Intensity in the colours of light; what ``norm`` cannot show takes its darkest."""
+    """Intensity ``(height, width)`` in the colours of light; what ``norm`` cannot show takes its darkest."""
     if isinstance(norm, LogNorm):
         intensity = np.maximum(intensity, norm.vmin)  # a zero has no logarithm
     return draw(ax, intensity, grid, unit, cmap=LIGHT, norm=norm)
@@ -62,7 +62,7 @@ def draw_intensity(ax: Axes, intensity: np.ndarray, grid: Grid, unit: tuple[str,
 def draw_phase(
     ax: Axes, phase: np.ndarray, grid: Grid, unit: tuple[str, float], *, intensity: np.ndarray | None = None
 ) -> AxesImage:
-    """Phase in [0, 2 pi); grey where ``intensity`` is four decades below its maximum."""
+    """Phase [rad] in [0, 2 pi), ``(height, width)``; grey where ``intensity`` is four decades below its maximum."""
     wrapped = np.mod(phase, 2 * math.pi)
     if intensity is not None:
         wrapped = np.ma.masked_where(intensity <= intensity.max() * 10.0**-DECADES, wrapped)
@@ -78,7 +78,7 @@ def phase_bar(image: AxesImage, ax: Axes | list[Axes], **style: Any) -> None:
 
 
 def brightness_scale(intensity: np.ndarray, log: bool) -> Normalize:
-    """From darkness to the brightest sample: linear, or over the top four decades."""
+    """From darkness to the brightest sample of any shape: linear, or over the top four decades."""
     peak = float(intensity.max()) or 1.0
     return LogNorm(peak * 10.0**-DECADES, peak) if log else Normalize(0, peak)
 
@@ -127,7 +127,7 @@ def length_unit(*grids: Grid, crop: float | None = None) -> tuple[str, float]:
 
 
 def intensity_of(light: Field | Tensor, grid: Grid | None) -> tuple[np.ndarray, Grid]:
-    """Intensity and plane of a field, or of a real tensor with its grid."""
+    """Intensity ``(..., height, width)`` and plane of a field, or of a real tensor with its grid."""
     if isinstance(light, Field):
         return plane_values(light.intensity, light.grid, "field"), light.grid
     if light.is_complex():

@@ -84,7 +84,7 @@ def phase_picture(
     """Phase [rad] in cyclic colours; samples are picked, for the mean of phases is no phase.
 
     Args:
-        phase: Shape ``grid.shape``.
+        phase: [rad], shape ``grid.shape``.
         grid: Its plane.
         title: What it is.
         intensity: Where it is four decades below its maximum there is no colour; by default every sample has one.
@@ -128,7 +128,7 @@ def grey_picture(
 
 
 def signed_picture(values: Tensor, grid: Grid, title: str, *, limit: float, what: str, side: int = SIDE) -> Picture:
-    """Values around zero from ``-limit`` to ``limit``; no colour where they are NaN.
+    """Values ``(height, width)`` around zero from ``-limit`` to ``limit``; no colour where they are NaN.
 
     Arguments are those of :func:`grey_picture`.
     """
@@ -154,7 +154,7 @@ def colour_wheel(side: int = 192) -> bytes:
 
 
 def lit_window(values: NDArray, low: float) -> tuple[slice, slice]:
-    """Rows and columns around the axis, index ``n // 2``, as far to all sides as anything is above ``low``."""
+    """Rows and columns of a plane ``(height, width)`` around its axis, as far each way as anything is above ``low``."""
     places = [np.flatnonzero((values > low).any(axis=1 - axis)) for axis in (0, 1)]
     reach = [np.abs(lit - n // 2).max(initial=0) for lit, n in zip(places, values.shape, strict=True)]
     half = math.ceil(1.05 * max(reach)) + 1 if len(places[0]) else max(values.shape)

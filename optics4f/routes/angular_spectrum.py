@@ -18,9 +18,9 @@ from ..propagation import angular_spectrum_transfer_function, apply_transfer_fun
 from ..propagation_method import computation_window
 from ..sampling import ROOM, SamplingError, SamplingReport
 from ..units import engineering
-from .adjoint import Chain, Matrices, Propagation, Stages
 from .conditions import Reach, plane_checks, propagation_checks
 from .geometry import Geometry, Pair
+from .operators import Chain, Matrices, Propagation, Stages
 from .route import Route, trains
 
 
@@ -42,10 +42,12 @@ class AngularSpectrumRoute(Route):
     """
 
     def __init__(self, bench: FourF, *, window: tuple[int, int] | None = None, override: tuple[str, ...] = ()) -> None:
-        pitch = bench.slm.samples.pitch
-        window = default_window(bench) if window is None else tuple(window)
-        super().__init__(bench, override=override, window=window)
-        self.window = Grid(window, pitch)
+        super().__init__(bench, override=override, window=None if window is None else tuple(window))
+
+    def _fit(self) -> None:
+        super()._fit()
+        window = self._options["window"]
+        self.window = Grid(default_window(self.bench) if window is None else window, self.bench.slm.samples.pitch)
 
     @classmethod
     def sampling(cls, bench: FourF, window: tuple[int, int] | None = None) -> SamplingReport:

@@ -45,7 +45,7 @@ class Reach:
         seen_camera: The camera as the SLM's samples must reach it: wider beside the focus and behind a tilted SLM.
         at_lens1: Rays from the object to the SLM where they meet lens 1.
         at_lens2: Rays from the SLM to the camera where they meet lens 2.
-        aperture: Widest part of the SLM that light passes; wider where the image is turned by shears.
+        aperture: Widest part of the SLM that light passes [m]; wider where the image is turned by shears.
         wavelength: Shortest wavelength [m]: the strictest.
     """
 

@@ -14,9 +14,9 @@ from ..fourier import matched_length, zoomed_fourier
 from ..grid import Grid
 from ..modulation import phase_modulation
 from ..sampling import SamplingReport
-from .adjoint import Matrices, Stages, Transform
 from .conditions import lens_checks, plane_checks
 from .geometry import Geometry, collins_matrix, extended, refuse_lens_aberrations, turned_middle
+from .operators import Matrices, Stages, Transform
 from .route import Route, trains
 
 
@@ -146,7 +146,7 @@ def matched_transform(
 
 
 def joined(first: Transform, second: Transform, factor: Tensor | None, dtype: torch.dtype) -> Stages:
-    """Two transforms with the factors in the plane between them, and ``factor``, taken out.
+    """Two transforms with the factors in the plane between them, and ``factor (height, width)``, taken out.
 
     The second may start at another frequency: its factor before is another wave then, and with the right one nothing
     is left between the two.

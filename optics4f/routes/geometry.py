@@ -20,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Displacements of SLM and camera as float64 tensors, zero where there are none."""
+    """Displacements of SLM and camera [m, rad] as 0-d float64 tensors, zero where there are none."""
 
     slm_shift: Pair
     slm_rotation: Tensor
@@ -119,7 +119,10 @@ def collins_matrix(
 
 
 def slm_factor(bench: FourF, place: Geometry, wavelength: float, like: Tensor) -> Tensor | None:
-    """Pupil and tilt as a complex factor on the SLM's samples; ``None`` where there is neither."""
+    """Pupil and tilt as a complex factor on the SLM's samples, shape of that grid, for a wavelength [m].
+
+    ``None`` where there is neither.
+    """
     factor = None
     if bench.pupil is not None:
         y, x = place.slm_positions(bench.slm.samples, like.device)
@@ -141,10 +144,10 @@ def extended(grid: Grid) -> Grid:
 
 
 def turned_middle(data: Tensor, angle: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The middle of an extended window, read on axes turned by ``angle``; index ``n // 2`` stays on the axis.
+    """The middle of an extended window, of this shape, read on axes turned by ``angle`` [rad].
 
-    The light is faded out towards the borders first: a turn by shears takes the window for periodic, and a field that
-    is cut off there would ring across it.
+    Index ``n // 2`` stays on the axis. The light is faded out towards the borders first: a turn by shears takes the
+    window for periodic, and a field that is cut off there would ring across it.
     """
     height, width = data.shape[-2:]
     fade_y, fade_x = (

@@ -12,21 +12,23 @@ import numpy
 import torch
 from torch import Tensor
 
+from ..memory import on_shortage
 from ..quantization import levels_to_phase, quantize_phase
 
 PIECE = {"cpu": 2**18, "cuda": 2**26}  # complex numbers that are worked on together: they stay in the cache
 _TABLED_BITS = 12  # beyond, a table of the levels leaves the cache
 _WORTH_KEEPING = 2**20, 2**29  # bytes of an array at least, of all idle ones at most
 
-_idle: list[numpy.ndarray] = []  # oldest first
-_lock = threading.RLock()
+_idle: dict[int, numpy.ndarray] = {}  # by id, oldest first
+on_shortage(_idle.clear)
+_lock = threading.RLock()  # a collection of garbage gives memory back between any two lines of its holder
 # Memory that comes back to glibc's malloc stays with the process up to twice the largest block that ever did: a block
 # just below its limit of 32 MiB, never written to, raises what it keeps to all that a step asks for and returns.
 torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 def wave(phase: Tensor, bit_depth: int | None = None, *, turned: bool = False, out: Tensor | None = None) -> Tensor:
-    """``exp(i phase)`` of phases [rad], rounded to even levels where there is a bit depth; times i where ``turned``."""
+    """``exp(i phase)`` of phases [rad], any shape; of even levels where there is a bit depth; times i if ``turned``."""
     if bit_depth is not None and bit_depth <= _TABLED_BITS:
         level = torch.div(phase, 2 * math.pi / 2**bit_depth).round_()
         index = level.to(torch.int32 if phase.dtype == torch.float32 else torch.int64).bitwise_and_(2**bit_depth - 1)
@@ -39,7 +41,10 @@ def wave(phase: Tensor, bit_depth: int | None = None, *, turned: bool = False, o
 
 
 def no_number(phases: Tensor) -> Tensor:
-    """0 for each mask, NaN where a phase is not finite: added to its light, as no index into a table can say so."""
+    """0 for each mask, NaN where a phase [rad] of ``(masks, height, width)`` is not finite: added to its light.
+
+    No index into a table can say so.
+    """
     return 0 * phases.sum((-2, -1))
 
 
@@ -50,19 +55,19 @@ def _table(bit_depth: int, dtype: torch.dtype, device: torch.device, turned: boo
 
 
 def squares_into(field: Tensor, out: Tensor) -> None:
-    """``re^2 + im^2``; of neighbours in memory, which is faster than of two strided parts."""
+    """``re^2 + im^2`` of any shape; of neighbours in memory, which is faster than of two strided parts."""
     add_pairs(torch.view_as_real(field).square(), out)
 
 
 def wave_and_product(phase: Tensor, bit_depth: int | None, light: Tensor, factor: Tensor, product: Tensor) -> None:
-    """``factor``: the :func:`wave` of the phases of one mask; ``product``: ``light (n, height, width)`` through it."""
+    """``factor``: the :func:`wave` of one mask's phase [rad]; ``product``: ``light (n, height, width)`` through it."""
     for rows in pieces(phase):
         some = wave(phase[rows], bit_depth, out=factor[rows])
         torch.mul(light[:, rows], some, out=product[:, rows])
 
 
 def summed(share: Tensor | None, back: Tensor, light: Tensor) -> Tensor:
-    """``share`` and the products of some samples, summed over them; ``back`` is used up."""
+    """``share (height, width)`` and the products of some samples, summed over them; ``back`` is used up."""
     if share is not None and len(back) == 1:
         return share.addcmul_(back[0], light[0])
     part = back.mul_(light)[0] if len(back) == 1 else back.mul_(light).sum(0)
@@ -70,14 +75,17 @@ def summed(share: Tensor | None, back: Tensor, light: Tensor) -> Tensor:
 
 
 def gradient_of_phases(share: Tensor | None, back: Tensor, light: Tensor, factor: Tensor, out: Tensor) -> None:
-    """Twice the imaginary part of :func:`summed` times the conjugate of a mask's factor; all but it are used up."""
+    """Twice the imaginary part of :func:`summed` times the conjugate of a mask's factor, all of its shape.
+
+    All but the factor are used up.
+    """
     for rows in pieces(factor):
         part = summed(None if share is None else share[rows], back[:, rows], light[:, rows]).mul_(-2j)
         add_pairs(torch.view_as_real(part).mul_(torch.view_as_real(factor[rows])), out[rows])
 
 
 def pieces(plane: Tensor) -> list[slice]:
-    """Slices of its rows that are worked on together."""
+    """Slices of the rows of a plane ``(height, width)`` that are worked on together."""
     height, width = plane.shape
     step = max(1, PIECE["cpu" if plane.is_cpu else "cuda"] // width)
     if step >= height:
@@ -86,15 +94,16 @@ def pieces(plane: Tensor) -> list[slice]:
 
 
 def add_pairs(parts: Tensor, out: Tensor) -> None:
-    """Sum of real and imaginary part, which are the last axis."""
+    """Sum of real and imaginary part, which are the last axis of ``parts (..., 2)``."""
     torch.add(parts[..., 0], parts[..., 1], out=out)
 
 
 def empty(shape: Sequence[int], like: Tensor, *, complex: bool = False) -> Tensor:
-    """Memory of the precision of ``like``, real or complex; on a CPU memory of an earlier step that nobody holds.
+    """Memory of this shape and of the precision of ``like``, real or complex.
 
-    A step of training asks for the same large arrays as the one before. Memory fresh from the system comes in pages
-    that it fills with zeros one by one, which takes as long as a transform.
+    On a CPU it is that of an earlier step that nobody holds: a step of training asks for the same large arrays as
+    the one before. Memory fresh from the system comes in pages that it fills with zeros one by one, which takes as long
+    as a transform.
     """
     kind = like.dtype.to_complex() if complex else like.dtype.to_real()
     if like.device.type != "cpu":
@@ -109,12 +118,14 @@ def empty(shape: Sequence[int], like: Tensor, *, complex: bool = False) -> Tenso
 def _memory(size: int) -> numpy.ndarray:
     """So many bytes, of the idle ones if there are."""
     with _lock:
-        found = next((n for n, array in enumerate(_idle) if array.nbytes == size), None)
-        return numpy.empty(size, dtype=numpy.uint8) if found is None else _idle.pop(found)
+        for array in tuple(_idle.values()):
+            if array.nbytes == size and _idle.pop(id(array), None) is not None:
+                return array
+    return numpy.empty(size, dtype=numpy.uint8)
 
 
 def _give_back(array: numpy.ndarray) -> None:
     with _lock:
-        _idle.append(array)
-        while sum(kept.nbytes for kept in _idle) > _WORTH_KEEPING[1]:
-            _idle.pop(0)
+        _idle[id(array)] = array
+        while sum(kept.nbytes for kept in tuple(_idle.values())) > _WORTH_KEEPING[1]:
+            _idle.pop(next(iter(_idle), None), None)

@@ -16,7 +16,7 @@ from ..light import Mode
 from ..modulation import phase_modulation
 from ..sampling import SamplingError, SamplingReport
 from .conditions import lens_checks, plane_checks
-from .convolution import Filter
+from .convolution import convolved
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
 from .route import Route
 from .window import Narrow, basis_of, to_window
@@ -33,7 +33,7 @@ class PSFRoute(Route):
     convolution per image and mask. The square logical pixel enters as a factor in the Fourier plane. Light without
     spatial coherence convolves the intensity of the object with :math:`|h|^2`.
 
-    Arguments are those of :class:`Route`.
+    Arguments and shapes are those of :class:`Route`.
 
     Raises:
         SamplingError: The imaged logical pixels do not lie on the image samples; the SLM is displaced along the light
@@ -42,7 +42,10 @@ class PSFRoute(Route):
 
     def __init__(self, bench: FourF, *, override: tuple[str, ...] = ()) -> None:
         super().__init__(bench, override=override)
-        source, image = bench.illumination, bench.image
+
+    def _fit(self) -> None:
+        super()._fit()
+        bench, source, image = self.bench, self.bench.illumination, self.bench.image
         self.stretch = bench.lens2.focal_length / bench.lens1.focal_length
         self.stride = _stride(bench)
         self.window = tuple(
@@ -100,7 +103,7 @@ class PSFRoute(Route):
         _refuse_displacements(self.bench)  # which may have been displaced since
         return super().forward(images)
 
-    def mode_field(self, images: Tensor, mode: Mode, masks: Tensor) -> Field:
+    def mode_field(self, images: Tensor, mode: Mode, masks: Tensor, *, keep: bool = True) -> Field:
         light = self.bench.illumination
         objects = light.encode(images)
         if any(mode.frequency):
@@ -114,12 +117,7 @@ class PSFRoute(Route):
             (height, width), filtered = self.bench.image.shape, torch.fft.ifft2(spectra * kernels)
             data = filtered[..., corner[0] : corner[0] + height, corner[1] : corner[1] + width]
             return Field(data, self.bench.image, mode.wavelength)
-        seen, *fields = Filter.apply(spectra, kernels, corner, self.bench.image.shape)
-
-        def field() -> Tensor:
-            with torch.set_grad_enabled(seen.requires_grad):
-                return torch.stack(fields)
-
+        seen, field = convolved(spectra, kernels, corner, self.bench.image.shape, keep=keep)
         return SeenField(field, self.bench.image, mode.wavelength, intensity=seen)
 
     def self_luminous_intensity(self, images: Tensor, mode: Mode, masks: Tensor) -> Tensor:
@@ -241,7 +239,7 @@ class PSFRoute(Route):
         return tuple(t.sum(1) if place is None else t[:, place[axis]] for axis, t in enumerate(terms))
 
     def slm_positions(self, axis: int) -> Tensor:
-        """Laboratory positions of the SLM's samples along one axis [m]."""
+        """Laboratory positions of the SLM's samples along one axis [m], shape ``(samples,)``, float64."""
         position = self.bench.slm.samples.coordinates(self._device)[axis].flatten()
         return position + Geometry.of(self.bench).slm_shift[axis]
 

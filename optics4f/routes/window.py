@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .once import first_derivative
 from .passes import PIECE, add_pairs, empty, no_number, wave
 
 _LEFT_OUT = {torch.complex64: 1e-7, torch.complex128: 1e-14}  # share of the norm; rounding the numbers makes 5e-8
@@ -156,7 +157,7 @@ class _ToWindow(torch.autograd.Function):
         return seen if bit_depth is None else seen.add_(no_number(masks)[:, None, None])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_derivative
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint, in the opposite order."""
         (masks,), (rows, columns, between, bit_depth) = ctx.saved_tensors, ctx.operators

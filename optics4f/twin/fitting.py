@@ -198,7 +198,10 @@ def _bootstrapped(jacobian: NDArray, residuals: Tensor, count: int, generator: n
 
 
 def started(model: TwinModel, measured: Tensor) -> dict[str, float]:
-    """The configuration's values, but a camera that is off by pixels where the frames lie, and a first brightness."""
+    """The configuration's values, but a camera that is off by pixels where the frames ``(N, masks, h, w)`` lie.
+
+    And a first brightness.
+    """
     values = model.start
     if "camera_shift_y" in values:
         _register_camera(model, measured, values)
@@ -235,7 +238,7 @@ def _register_camera(model: TwinModel, measured: Tensor, values: dict[str, float
 
 
 def weighted(model: TwinModel, measured: Tensor, values: Mapping[str, float]) -> Tensor:
-    """Inverse standard deviation of each pixel [1/DN], 0 for those that may have been clipped."""
+    """Inverse standard deviation of each pixel [1/DN], shape of the frames, 0 for those that may have been clipped."""
     frames = model.frames(values)
     weights = model.variance(frames, values).rsqrt() * model.unclipped(frames, measured, values)
     used, needed = int((weights > 0).sum()), 10 * len(model.parameters)

@@ -93,7 +93,7 @@ def prepared(specification: BenchSpecification, free: Sequence[str]) -> BenchSpe
 
 
 def level_table(bench: FourF) -> tuple[Tensor, Tensor]:
-    """Phase [rad] and amplitude of each level that a phase SLM shows, float64.
+    """Phase [rad] and amplitude of each level that a phase SLM shows, float64, shape ``(2**b,)``.
 
     Raises:
         ValueError: No phase SLM, or one without levels.
@@ -117,7 +117,7 @@ def bent(table: Tensor, values: Mapping[str, float]) -> Tensor:
     number.
 
     Args:
-        table: Phase of each level [rad].
+        table: Phase of each level [rad], shape ``(2**b,)``.
         values: Parameter name -> value; others than those of the table are ignored.
     """
     gamma = values.get("lut_gamma", 1.0)
@@ -136,7 +136,7 @@ def put(bench: FourF, values: Mapping[str, float], table: Tensor | None) -> None
     Args:
         bench: Built from :func:`prepared`.
         values: Parameter name -> value.
-        table: Level table of the configuration, where its numbers are among the values.
+        table: Level table of the configuration [rad], shape ``(2**b,)``, where its numbers are among the values.
     """
     for group, (element, part) in _POSITIONS.items():
         names = [name for name in (group, *(f"{group}_{a}" for a in _AXES)) if name in values]

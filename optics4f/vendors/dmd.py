@@ -43,7 +43,7 @@ def pack_rows(panel: Panel, levels: Mask, *, top_down: bool = True, row_bytes: i
 
 
 def unpack_rows(panel: Panel, data: bytes, *, top_down: bool = True, row_bytes: int | None = None) -> NDArray:
-    """Levels, int64, of packed rows: the inverse of :func:`pack_rows`."""
+    """Levels, int64, of the panel's shape, of packed rows: the inverse of :func:`pack_rows`."""
     ahead, length = _row(panel, row_bytes)
     if len(data) != panel.shape[0] * length:
         raise ValueError(
@@ -63,7 +63,7 @@ def write_alp(path: str | Path, panel: Panel, levels: Mask, **options: object) -
 
 
 def read_alp(path: str | Path, panel: Panel, **options: object) -> NDArray:
-    """Levels of such a file."""
+    """Levels of such a file, int64, of the panel's shape."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -32,7 +32,7 @@ def write_image(path: str | Path, panel: Panel, levels: Mask) -> None:
 
 
 def write_gray(path: str | Path, panel: Panel, gray: NDArray) -> None:
-    """Write gray values as they are, such as an orientation pattern."""
+    """Write gray values of the panel's shape as they are, such as an orientation pattern."""
     kind = _format(path)
     if kind == "BMP" and panel.bit_depth > 8:
         raise ValueError(
@@ -65,7 +65,7 @@ def read_gray(path: str | Path, panel: Panel) -> NDArray:
 
 
 def gray_image(path: str | Path) -> NDArray:
-    """Pixels of a PNG or BMP file, uint8 or uint16; colour is taken only where its channels are the same."""
+    """Pixels of a PNG or BMP file, ``(height, width)``, uint8 or uint16; no colour whose channels differ."""
     with opened_image(path) as image:
         refuse_lossy(path, image)
         mode, pixels = image.mode, np.asarray(image)

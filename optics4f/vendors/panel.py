@@ -187,7 +187,7 @@ class Panel:
 
 
 def as_array(values: Mask) -> NDArray:
-    """A tensor or an array as an array."""
+    """A tensor or an array as an array of the same shape."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 

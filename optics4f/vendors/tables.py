@@ -38,7 +38,7 @@ def read_santec_csv(path: str | Path, panel: Panel) -> NDArray:
 
 
 def santec_gray(path: str | Path, panel: Panel) -> NDArray:
-    """Gray values of such a CSV as they are; a vendor's flatness correction comes in this layout too."""
+    """Gray values of such a CSV as they are, of the panel's shape; a flatness correction comes in this layout too."""
     table = _numbers(path, delimiter=",", skiprows=1)
     head = _lines(path)[0].split(",")
     if table.ndim != 2 or len(head) != table.shape[1] or head[1:] != [str(n) for n in range(len(head) - 1)]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -46,3 +47,27 @@ def threads(seed: int) -> int:
 def not_a_number(seed: int) -> float:
     """What JSON has no word for."""
     return float("nan")
+
+
+def leaves(seed: int) -> None:
+    """Ends Python."""
+    sys.exit(seed)
+
+
+def interrupted(seed: int) -> None:
+    """Raises what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def pair(seed: int) -> tuple:
+    """A kind that JSON does not know, and that only its own process could read."""
+
+    class Own(tuple):
+        pass
+
+    return Own((seed, 2 * seed))
+
+
+def reads(config: str, seed: int) -> list:
+    """What a file says."""
+    return [Path(config).read_text(), seed]

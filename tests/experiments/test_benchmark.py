@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from experiments import benchmark
+from experiments import benchmark, benchmark_commands
 from experiments.benchmark import GRID, WAIST, WAVELENGTH, accuracy_table, deviation, helmholtz_beam
 from experiments.peers import PROPAGATORS, Propagator
 from optics4f.profiles import gaussian_beam
@@ -110,7 +110,7 @@ def test_each_library_is_called_in_its_own_units_and_sign(propagator):
 def test_the_command_writes_what_it_shows(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "accuracy_table", lambda: accuracy_table([0.1], OURS[:1]))
     app = typer.Typer()
-    app.add_typer(benchmark.app, name="benchmark")
+    app.add_typer(benchmark_commands.app, name="benchmark")
     files = {"--json": tmp_path / "a.json", "--markdown": tmp_path / "a.md"}
     arguments = [str(part) for pair in files.items() for part in pair]
     result = CliRunner().invoke(app, ["benchmark", "accuracy", *arguments], env={"COLUMNS": "200"})

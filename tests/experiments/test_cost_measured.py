@@ -122,6 +122,34 @@ def test_a_roofline_is_labelled_and_needs_no_numbers():
     assert model.weight.device.type == "cpu"
 
 
+def test_a_large_batch_shares_the_weights():
+    """Bound by memory: alone an image waits for the weights, in company for its own activations only."""
+    model, gpu = nn.Linear(1000, 1000, bias=False), gpu_device("h100-sxm")
+    found = modelled("linear", model, torch.ones(1, 1000), gpu)
+    assert found.latency.nominal == pytest.approx(4 * (1000**2 + 2000) / 3350e9, rel=1e-12)
+    flops, moved = 2 * 1000**2, 4 * 2000
+    assert found.throughput.nominal == pytest.approx(1 / max(flops / 66.9e12, moved / 3350e9), rel=1e-12)
+    assert found.throughput.nominal > 30 / found.latency.nominal
+
+
+@pytest.mark.parametrize(("device", "asked", "looped"), [("cuda", 0.4, 3.0), ("cuda", 5.0, 5.0), ("cpu", 0.4, 0.4)])
+def test_a_counter_that_moves_slowly_is_read_over_seconds(monkeypatch, device, asked, looped):
+    """NVML's moves every 20 to 100 ms: less than seconds would say nothing."""
+    seen = []
+
+    def measure(model, images, *, batch_sizes, energy_time, **settings):
+        seen.append(energy_time)
+        return [record(batch_sizes[0], 1.0, 1.0, 1.0)]
+
+    monkeypatch.setattr(measured_inference, "measure_inference", measure)
+    monkeypatch.setattr(measured_inference, "idle_power", lambda device, seconds: seen.append(seconds))
+    _, records = measure_models(
+        {"net": nn.Identity()}, torch.ones(1, 3), device=device, batch_sizes=(1,), rounds=1, energy_time=asked
+    )
+    assert seen == [looped, looped]
+    assert [one.model for one in records] == ["net"]
+
+
 class FakeNVML(types.ModuleType):
     """An NVML of one device."""
 

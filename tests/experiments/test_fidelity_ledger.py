@@ -55,6 +55,52 @@ def test_masks_trained_with_an_effect_are_compared_with_the_control():
     assert ledger.cost_when_trained("defocus", 1e-3).mean == pytest.approx(0.01)
 
 
+def test_the_table_tells_of_the_worst_strength_that_masks_were_trained_with():
+    table = EffectSettings(nominal=8, strengths=(8, 4, 2, 1), retrained=(4, 2), source="made up")
+    made = FidelityStudy.model_construct(effects={"slm_bits": table}, loss=0.01, seeds=SEEDS, retraining=None)
+    alone = {8: 0.9, 4: 0.89, 2: 0.7, 1: 0.2}
+    base = [line for bits, accuracy in alone.items() for line in lines("alone", (accuracy,) * 3, "slm_bits", bits)]
+    trained = [
+        line
+        for bits, accuracy in ((4, 0.905), (2, 0.86))
+        for line in lines("alone", (accuracy,) * 3, "slm_bits", bits, masks="with the effect")
+    ]
+    ledger = Ledger(
+        lines("ideal", (0.9,) * 3) + lines("ideal", (0.91,) * 3, masks="control") + base + trained,
+        made,
+    )
+    (row,) = effect_rows(ledger)
+    assert row["cost, masks trained with it"] == "5.00 +- 0.00 at 2 bit, others 20.00 +- 0.00"
+
+
+def test_margins_compare_effects_of_all_units():
+    def alone(name, *points):
+        return [line for s, accuracy in points for line in lines("alone", (accuracy,) * 3, name, s)]
+
+    ledger = Ledger(
+        lines("ideal", (0.9,) * 3)
+        + alone("slm_shift", (1e-5, 0.9), (3e-5, 0.88))  # 1 point at 20 um: twice 10 um
+        + alone("slm_bits", (8, 0.9), (4, 0.89))  # at 4 bit: steps 16 times as large
+        + alone("fill_factor", (0.9, 0.895), (0.6, 0.88))  # at 0.8: gaps twice as large
+        + alone("photons", (0.5, 0.9), (0.005, 0.89))  # 100 times less light
+        + alone("defocus", (1e-3, 0.88), (2e-3, 0.8))  # at half of its nominal strength
+        + alone("wavelength", (1e-9, 0.9), (2e-9, 0.895)),  # not reached
+        study(
+            slm_shift=(1e-5, (1e-5, 3e-5)),
+            slm_bits=(8, (8, 4)),
+            fill_factor=(0.9, (0.9, 0.6)),
+            photons=(0.5, (0.5, 0.005)),
+            defocus=(1e-3, (1e-3, 2e-3)),
+            wavelength=(1e-9, (1e-9, 2e-9)),
+        ),
+    )
+    wanted = {"defocus": 0.5, "fill_factor": 2.0, "slm_shift": 2.0, "slm_bits": 16.0, "photons": 100.0}
+    assert {name: ledger.margin(name) for name in wanted} == pytest.approx(wanted)
+    assert ledger.margin("wavelength") is None
+    assert ledger.nearest()[0] == "defocus" and ledger.nearest()[3:] == ["slm_bits", "photons"]
+    assert "First to cost 1 points as all become worse: defocus at 0.5 times the nominal defect" in verdict(ledger)
+
+
 def curve(*points, half=0.0):
     return [(strength, Interval(cost, half)) for strength, cost in points]
 
@@ -101,7 +147,7 @@ def test_the_verdict_names_the_three_worst_and_doubts_what_seeds_do_not_tell():
     assert ledger.ranking() == ["slm_shift", "slm_bits", "crosstalk", "flicker", "defocus"]
     words = verdict(ledger)
     assert "slm_shift at 1 m (5.00 +- 0.25 points); slm_bits at 1 bit (3.00" in words
-    assert words.endswith("These seeds do not tell the last of them from the next, flicker.")
+    assert "These seeds do not tell the last of them from the next, flicker." in words
     assert ledger.told_apart("slm_shift", "defocus")
     rows = effect_rows(ledger)
     assert [row["effect"] for row in rows] == ledger.ranking()

@@ -1,12 +1,14 @@
 """Measured inference: counted operations, honest times, energy only where a counter runs."""
 
 import math
+import sys
+import types
 
 import pytest
 import torch
 from torch import nn
 
-from experiments.gpu_cost import count_flops, measure_inference, rapl_meter, roofline
+from experiments.gpu_cost import count_flops, energy_meter, measure_inference, rapl_meter, roofline
 from optics4f.devices import gpu_device
 
 
@@ -111,6 +113,35 @@ def test_rapl_adds_the_packages_and_survives_a_wrap(tmp_path):
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("500000\n")
     assert stop() == pytest.approx(2.0 + 1.0)
     assert source == "RAPL, 2 CPU packages, gross"
+
+
+class FakeNVML(types.ModuleType):
+    """An NVML whose counter, in millijoules since the driver was loaded, moves by 2 500 at each reading."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self):
+        super().__init__("pynvml")
+        self.counter = 7_000_000
+
+    def nvmlInit(self):
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle):
+        self.counter += 2_500
+        return self.counter
+
+
+def test_the_counter_of_a_gpu_is_in_millijoules(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNVML())
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid="abc"))
+    meter, source = energy_meter(torch.device("cuda"))
+    assert meter()() == pytest.approx(2.5)  # joules, from one reading to the next
+    assert source == "NVML total energy counter, gross"
 
 
 def test_measured_energy_is_shared_among_the_images_of_a_batch(monkeypatch):

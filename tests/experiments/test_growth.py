@@ -1,6 +1,7 @@
 """The growth benchmark: its fit finds exponents that are known, its points are measured or say why not."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from experiments.benchmark_growth import (
     Point,
     Series,
     exponent,
+    exponent_table,
     growth_figure,
     growth_page,
     growth_rows,
@@ -19,8 +21,9 @@ from experiments.benchmark_growth import (
     plane_and_gradient,
     point_table,
     series,
+    verdict,
 )
-from optics4f import memory
+from optics4f import memory, propagation
 
 
 def test_the_exponent_of_a_power_law_is_found_and_small_planes_are_left_out():
@@ -57,6 +60,83 @@ def test_the_series_are_those_of_the_issue():
     for one in series():
         assert len(one.arguments) == len(one.sizes)
         assert one.sizes == (SIZES if one.grows == "N" else BATCHES)
+
+
+def test_a_point_that_was_refused_though_a_larger_one_ran_is_measured_again(monkeypatch):
+    """The first time that 64 is asked for, something else takes the memory."""
+    told, asked = [], []
+
+    def refused_once(n: int):
+        asked.append(n)
+        return small(1) if asked != [64] else refused(1)
+
+    monkeypatch.setattr(benchmark_growth, "point", benchmark_growth._point_here)
+    one = Series("once", refused_once, ((64,), (256,)), (64, 256), "N")
+    (row,) = growth_rows([one], seconds=0.01, pause=0.0, progress=told.append)
+    assert [p["size"] for p in row["points"]] == [64, 256]
+    assert all(p["seconds"] is not None and not p["refused"] for p in row["points"])
+    assert told == ["once, N = 64", "once, N = 256", "once, N = 64, again"]
+
+
+def test_a_point_that_is_refused_again_and_again_stays_refused_and_a_larger_one_is_not_asked_again(monkeypatch):
+    asked = []
+
+    def point(build, arguments, size, seconds):
+        asked.append(size)
+        return Point(size, seconds=1.0) if size == 128 else Point(size, refused="it needs 99 GiB")
+
+    monkeypatch.setattr(benchmark_growth, "point", point)
+    (row,) = growth_rows([Series("some", small, ((1,),) * 3, (64, 128, 256), "N")], pause=0.0)
+    assert asked == [64, 128, 256, *[64] * benchmark_growth.RETRIES]
+    assert [bool(p["refused"]) for p in row["points"]] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("exponent", "half_width", "words"),
+    [
+        (1.01, 0.05, "yes"),
+        (1.146, 0.098, "yes, within the interval"),
+        (1.184, 0.186, "missed, within the interval"),
+        (1.3, 0.1, "missed"),
+    ],
+)
+def test_a_goal_that_is_missed_is_said_to_be(exponent, half_width, words):
+    fit = {"exponent": exponent, "half_width": half_width, "from": 512, "to": 8192}
+    assert verdict(fit) == words
+    row = {"case": "a plane", "grows": "N", "time": fit, "memory": None}
+    assert exponent_table([row])[0]["met"] == words
+    assert exponent_table([row | {"grows": "B"}])[0]["met"] == ""
+    assert verdict(None) == "not measured"
+
+
+def test_a_point_runs_three_times_at_least_and_ten_where_there_is_time():
+    slow = benchmark_growth._point_here(waits, (0.2,), 1, seconds=0.1)
+    assert slow.repetitions == 3
+    assert benchmark_growth._point_here(waits, (0.01,), 1, seconds=1.0).repetitions == 10
+
+
+def waits(seconds: float):
+    def step() -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    return step
+
+
+def test_a_plane_builds_its_transfer_function_at_every_call_at_all_sizes(monkeypatch):
+    built, original = [], propagation.angular_spectrum_transfer_function
+
+    def build(*arguments, **options):
+        built.append(arguments)
+        return original(*arguments, **options)
+
+    build.__name__ = original.__name__
+    monkeypatch.setattr(propagation, "angular_spectrum_transfer_function", build)
+    step = plane(16)
+    for _ in range(3):
+        step()
+    assert len(built) == 3
 
 
 def test_the_steps_propagate_the_whole_plane(monkeypatch):

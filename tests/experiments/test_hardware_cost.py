@@ -218,6 +218,18 @@ def test_bounds_are_reached_at_the_corners_of_the_input():
     assert amount(ends | {"source": "x"}, "W", "power").high == 5
 
 
+def test_several_components_are_the_first_with_the_bounds_of_all():
+    """The whole sensor, 3.3 nJ a pixel, down to the least converter, 0.3 pJ; each with its source."""
+    found = amount({"components": ["image-sensor-pixel", "adc-8bit-below-1gsps"]}, "J", "adc_energy")
+    assert (found.low, found.nominal, found.high) == pytest.approx((0.3e-12, 3.3e-9, 3.3e-9))
+    assert found.kind == "modelled"
+    assert "s41467-024-48099-2" in found.source and "Murmann" in found.source
+    with pytest.raises(ValueError, match="adc_energy must be in J, got component laser-wall-plug in 1"):
+        amount({"components": ["image-sensor-pixel", "laser-wall-plug"]}, "J", "adc_energy")
+    with pytest.raises(ValueError, match=r"components of adc_energy must be a list of components, got \[\]"):
+        amount({"components": []}, "J", "adc_energy")
+
+
 def test_evidence_is_as_weak_as_its_weakest_part():
     measured = Term("a", 1, 1, 1, "s", "clock", "measured")
     assumed = Term("b", 1, 1, 1, "s", "configuration", "assumed")

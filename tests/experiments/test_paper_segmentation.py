@@ -150,7 +150,7 @@ def test_the_table_has_iou_and_goes_on_where_it_stopped(small, here, tmp_path):
 
 def test_a_model_that_is_trained_is_not_trained_again(small, here, tmp_path, monkeypatch):
     first = segmentation_row(str(small), "physical", 1, folder=str(tmp_path))
-    monkeypatch.setattr("experiments.paper_segmentation.fit", None)
+    monkeypatch.setattr("experiments.paper_run.fit", None)
     again = segmentation_row(str(small), "physical", 1, folder=str(tmp_path))
     assert {**again, "duration_seconds": 0} == {**first, "duration_seconds": 0}
 

@@ -8,19 +8,25 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.cost_task import accuracy_rows
 from experiments.hardware_cost import optical_cost
+from experiments.resolution_sweep import captures
 from experiments.student_cost import (
-    accuracy_rows,
     is_student_cost,
-    layouts,
+    laid_out,
     load_student_cost,
+    optical_draws,
     run_student_cost,
-    student_task,
+    shown_task,
 )
 from optics4f.config import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
-SYSTEMS = ("LCOS 60 Hz, 75 fps camera", "fixed plate, scene, 75 fps camera")
+LCOS, TILED, PLATE = SYSTEMS = (
+    "fast LCOS, 227 fps camera",
+    "fast LCOS, 227 fps camera, tiled",
+    "fixed plate, laser-lit scene, 75 fps camera",
+)
 ACCURACY = {"physical_kd": (0.95, 0.96, 0.94), "teacher": (0.97, 0.98, 0.96), "twin": (0.94, 0.97, 0.95)}
 
 
@@ -56,7 +62,7 @@ def test_the_file_says_what_it_is(written):
 
 def test_seeds_say_who_does_as_well(written):
     """Paired differences of (2, 2, 2) and (-1, 1, 1) points; Student's 4.303 for two degrees of freedom."""
-    rows = accuracy_rows(load_student_cost(written()), {"teacher": 5_000_000, "twin": 1000})
+    rows = accuracy_rows(load_student_cost(written()).task, {"teacher": 5_000_000, "twin": 1000})
     assert [row["network"] for row in rows] == ["physical_kd", "teacher", "twin"]
     assert rows[1]["beside the optical student"].startswith("does better: +2.00 +- 0.00")
     half = 4.3027 * math.sqrt(4 / 3) / math.sqrt(3)
@@ -66,21 +72,44 @@ def test_seeds_say_who_does_as_well(written):
 
 def test_masks_as_trained_take_an_exposure_each(written):
     asked = load_student_cost(written())
-    _, side, exposures = student_task(asked)
-    masks = asked.paper.bench.slm.masks
-    assert (side, exposures) == (32, masks)
-    in_turn, tiled = layouts(asked, asked.optics[SYSTEMS[0]]).values()
-    assert (in_turn.exposures, tiled.exposures) == (masks, 1)
-    # 16 binned pixels of 16 x 3.45 um, on a sensor of 3.45 um
-    assert in_turn.camera.shape == (256, 256)
-    assert in_turn.digital.macs == tiled.digital.macs == 1280
-    assert optical_cost(in_turn).energy.nominal > masks / 2 * optical_cost(tiled).energy.nominal
+    task, side = shown_task(asked)
+    masks = asked.task.paper.bench.slm.masks
+    assert (side, asked.task.exposures, task.outputs, task.head_macs) == (32, masks, masks, 1280)
+    (in_turn, turn), (tiles, tiled) = (laid_out(asked, asked.optics[name]) for name in (LCOS, TILED))
+    assert in_turn == f"{masks} exposures in turn, as trained" and tiles.endswith("not trained so")
+    assert (turn.exposures, tiled.exposures) == (masks, 1)
+    assert (turn.tiles, tiled.tiles) == (1, masks)  # all on one mask share its light
+    # 16 binned pixels of 16 x 3.45 um, on a sensor of 3.45 um; tiles of 32 + 6 pixels in one row
+    assert turn.camera.shape == (256, 256)
+    assert tiled.camera.shape == (38, 38 * masks)
+    assert turn.digital.macs == tiled.digital.macs == 1280 + masks * 32**2  # pooling adds every pixel of a map
+    assert optical_cost(turn).energy.nominal > masks / 4 * optical_cost(tiled).energy.nominal
 
 
 def test_a_plate_that_stays_shows_all_kernels_at_once(written):
     asked = load_student_cost(written())
-    (only,) = layouts(asked, asked.optics[SYSTEMS[1]])
-    assert only.startswith("all kernels on one mask")
+    how, plate = laid_out(asked, asked.optics[PLATE])
+    assert how.startswith("all kernels on one mask")
+    assert plate.exposures == 1
+
+
+def test_a_system_without_room_for_the_tiles_is_refused(written):
+    asked = load_student_cost(written())
+    small = asked.optics[PLATE].slm.model_copy(update={"shape": (60, 60)})
+    with pytest.raises(ValueError, match="systems must have room for .* tiles of 32 pixels"):
+        laid_out(asked, asked.optics[PLATE].model_copy(update={"slm": small}))
+
+
+def test_draws_of_a_scene_are_those_of_its_plain_picture_too(written):
+    asked = load_student_cost(written())
+    _, plate = laid_out(asked, asked.optics[PLATE])
+    found, fixed, plain = optical_draws(plate, draws=30, seed=4, capture=32)
+    alone = captures(plate, (32,), draws=30, seed=4)
+    for quantity in plain:
+        np.testing.assert_array_equal(plain[quantity], alone[quantity][:, 0])
+    assert np.all(fixed < found["energy per image"])
+    assert np.all(plain["energy per image"] < fixed)  # the plate reads more, for longer, and needs a laser
+    assert not np.any(optical_draws(plate, draws=30, seed=4, capture=None)[2]["latency"])
 
 
 @pytest.fixture
@@ -91,13 +120,18 @@ def result(written, tmp_path):
 
 def test_files_are_whole_and_label_what_is_modelled(result):
     content, out = result
-    assert json.loads((out / "cost.json").read_text())["ratios"] == json.loads(json.dumps(content["ratios"]))
-    text = (out / "cost.md").read_text()
+    assert json.loads((out / "students.json").read_text())["ratios"] == json.loads(json.dumps(content["ratios"]))
+    text = (out / "students.md").read_text()
     assert "not trained so" in text
     for name in content["electronics"]:
         assert "modelled" in name or name.split(",")[0] in ("teacher", "twin")
-    records = [json.loads(line) for line in (out / "inference.jsonl").read_text().splitlines()]
-    assert {record["batch_size"] for record in records} == {1, 4}
+    records = [json.loads(line) for line in (out / "students_inference.jsonl").read_text().splitlines()]
+    assert {(r["model"], r["batch_size"]) for r in records} == {(m, b) for m in ("teacher", "twin") for b in (1, 4)}
+    assert f"{out.parent.name}/results.jsonl" in text
+    for found in content["electronics"].values():
+        assert set(found["sources"]) == set(found) - {"sources"} and all(found["sources"].values())
+    for rows in content["terms"].values():
+        assert not [row for row in rows if not row["source"] or "configuration" in row["source"]]
 
 
 def test_at_the_break_even_price_both_take_the_same_energy(result):
@@ -106,7 +140,7 @@ def test_at_the_break_even_price_both_take_the_same_energy(result):
     (row,) = (
         row
         for row in content["break_even"]
-        if row["optics"].startswith(f"{SYSTEMS[0]}: all kernels") and row["instead of"] == "teacher"
+        if row["optics"].startswith(f"{TILED}: all kernels") and row["instead of"] == "teacher"
     )
     terms = {(t["group"], t["name"]): t for t in content["terms"][row["optics"]]}
     fixed = terms["result", "energy"]["nominal"] - terms["energy", "digital readout"]["nominal"]
@@ -123,7 +157,7 @@ def test_optics_over_electronics_is_of_medians_where_only_one_is_drawn(result):
     (row,) = (
         row
         for row in content["ratios"]
-        if row["optics"].startswith(f"{SYSTEMS[0]}: all kernels")
+        if row["optics"].startswith(f"{TILED}: all kernels")
         and row["electronics"].startswith("teacher, at the edge")
         and row["quantity"] == "energy per image"
     )
@@ -133,11 +167,23 @@ def test_optics_over_electronics_is_of_medians_where_only_one_is_drawn(result):
     np.testing.assert_allclose(row["ratio"], ours / theirs[1])
 
 
+def test_a_network_pays_the_price_for_all_its_operations(result):
+    content, _ = result
+    for row in content["accuracy"]:
+        if row["network"] in ("teacher", "twin"):
+            name = f"{row['network']}, at the edge, implied by one published budget (modelled price)"
+            energy = content["electronics"][name]["energy per image"][1]
+            macs = int(row["digital MACs"].replace(",", ""))
+            assert energy == pytest.approx(30.8e-12 * macs, rel=1e-9)
+            saved = {r["operations saved"] for r in content["break_even"] if r["instead of"] == row["network"]}
+            assert saved == {macs - 1280}  # what the optics leave to electronics
+
+
 @pytest.mark.parametrize(
     ("changes", "refusal"),
     [
         ({"systems": ["LCOS 61 Hz"]}, "systems must be of .*cost_demo.toml: LCOS 60 Hz"),
-        ({"results": "nothing.jsonl"}, "students.results must be JSON lines of a table"),
+        ({"results": "nothing.jsonl"}, "results must be JSON lines of a table"),
         ({"digital": ["linear"]}, "must hold a result of row linear. Train it"),
         ({"digital": ["lineal"]}, "students.digital"),
     ],

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from experiments import twin_retraining
-from experiments.twin_study import CONFIG, Outcome, hidden_values, random_masks, rewrite_study, run_study, summary
+from experiments.twin_study import (
+    CONFIG,
+    Outcome,
+    _outcomes,
+    hidden_values,
+    random_masks,
+    rewrite_study,
+    run_study,
+    summary,
+)
 from optics4f.config import load_bench
 from optics4f.effects import Crosstalk
 
@@ -109,3 +118,9 @@ def test_a_twin_wins_back_the_digits():
     row = twin_retraining.one_bench(0)
     assert row["believed"] - row["hidden"] > 0.05  # there is something to win back
     assert twin_retraining.recovered(row) >= twin_retraining.WANTED
+
+
+def test_the_bar_is_told_of_each_bench_when_it_is_done():
+    events = []
+    found = _outcomes(lambda seed: events.append(seed) or seed, [4, 5], 1, lambda: events.append("done"))
+    assert found == [4, 5] and events == [4, "done", 5, "done"]

@@ -36,3 +36,10 @@ def test_the_gradient_is_that_of_finite_differences(dtype, length):
 def test_images_that_ask_for_a_gradient_are_refused():
     with pytest.raises(ValueError, match="must not ask for a gradient"):
         filtered(random(IMAGES, torch.float64, 0).requires_grad_(), random(KERNELS, torch.float64, 1), (9, 11), ())
+
+
+def test_a_second_derivative_is_refused_and_not_left_out():
+    images, kernels = random(IMAGES, torch.float64, 0), random(KERNELS, torch.float64, 1).requires_grad_()
+    seen = filtered(images, kernels, (9, 11), (slice(3, 6), slice(4, 7)))
+    with pytest.raises(ValueError, match="create_graph must be False"):
+        torch.autograd.grad(seen.sum(), kernels, create_graph=True)

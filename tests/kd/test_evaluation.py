@@ -73,3 +73,9 @@ def test_a_readout_for_classes_cannot_answer_for_pixels(scenes):
         evaluate(Scaled(4), LabelledImages(scenes.images, torch.zeros(5, dtype=torch.int64)))
     with pytest.raises(ValueError, match=r"got \(5, 6\) for labels \(5, 6, 9\)"):
         evaluate(nn.Sequential(nn.Flatten(), nn.Linear(54, 6)), scenes)
+
+
+def test_progress_is_told_of_every_image_once(scenes):
+    told = []
+    evaluate(Scaled(4), scenes, batch_size=2, progress=told.append)
+    assert told == [2, 2, 1]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from optics4f import console
 from optics4f.bundle import Bundle, predict_frames, write_bundle
 from optics4f.cli import app
-from optics4f.console import errors_in_one_line, interruptible, spared_from_ctrl_c, working
+from optics4f.console import counting, errors_in_one_line, interruptible, spared_from_ctrl_c, working
 from optics4f.twin import toml_text
 from tests.optics4f.twin_benches import CONTENT, shown, specified
 
@@ -30,6 +30,20 @@ def test_what_takes_long_is_shown_on_a_terminal(terminal, patience, drawn, monke
         time.sleep(0.3)
     printed = capsys.readouterr()
     assert ("fitting" in printed.err) == drawn
+    assert not printed.out
+
+
+@pytest.mark.parametrize(("terminal", "patience", "drawn"), [(True, 0.0, True), (True, 60, False), (False, 0.0, False)])
+def test_work_of_known_length_says_how_much_is_left(terminal, patience, drawn, monkeypatch, capsys):
+    monkeypatch.setattr(console, "SILENT_SECONDS", patience)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with counting("images", 12) as done:
+        for _ in range(3):
+            done(3)
+            time.sleep(0.2)
+    printed = capsys.readouterr()
+    assert ("9/12" in printed.err) == drawn and ("0:00:" in printed.err) == drawn
     assert not printed.out
 
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from optics4f.elements import Lens, Pupil
+from optics4f import filtering
 from optics4f.field import intensity
 from optics4f.filtering import PaddedFilter, padded_filter
 from optics4f.grid import Grid
-from optics4f.light import DiscSource, PointSource, SelfLuminous
-from optics4f.misalignment import Misalignment
 from optics4f.propagation import angular_spectrum_transfer_function, apply_transfer_function
-from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
-from optics4f.routes.adjoint import SAMPLES_AT_A_TIME, Chain, Matrices, Propagation, Transform
+from optics4f.routes import AngularSpectrumRoute, FourierLensRoute
+from optics4f.routes.adjoint import SAMPLES_AT_A_TIME
 from optics4f.routes.fourier_lens import matched_transform
+from optics4f.routes.operators import Chain, Matrices, Propagation, Transform
 from tests.optics4f.benches import WAVELENGTH, random_images, relative, small_bench, smooth_masks
+from tests.optics4f.route_cases import CASES, matched_bench
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> torch.Tensor:
@@ -65,6 +65,22 @@ def test_strips_of_any_number_of_threads_are_the_same():
         torch.testing.assert_close(padded_filter(data, transfer, (100, 90)), one, rtol=1e-12, atol=1e-12)
     finally:
         torch.set_num_threads(threads)
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says it is on a GPU: whole transforms are then taken, here by the processor."""
+
+    device = torch.device("cuda")
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("together", [1, 2**26], ids=["one by one", "all together"])
+def test_the_whole_planes_of_a_gpu_give_what_strips_give(adjoint, together, monkeypatch):
+    monkeypatch.setattr(filtering, "WHOLE", together)
+    data, transfer = noise(3, 5, 7), transfer_function(24, 20)
+    wanted = padded_filter(data, transfer, (9, 4), adjoint=adjoint)
+    found = padded_filter(data.as_subclass(Elsewhere), transfer, (9, 4), adjoint=adjoint).as_subclass(torch.Tensor)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_the_filter_passes_gradcheck_twice():
@@ -163,77 +179,6 @@ def test_a_matched_transform_is_the_fourier_integral_of_the_lens(before, behind)
 
 
 # --- routes ---
-
-
-def matched_bench(shape=(18, 14), masks=2, fill_factor=1.0, **light):
-    """Pitches of which each is a transform of the next: 18 samples, and 36 from the SLM to the image."""
-    pitch = 20e-6
-    slm_pitch = WAVELENGTH * 0.1 / (18 * pitch)
-    bench = small_bench(
-        object_shape=shape, object_pitch=pitch, pixels_per_logical=1, slm_shape=(15, 16), slm_pitch=slm_pitch,
-        camera_shape=(5, 7), camera_pitch=WAVELENGTH * 0.15 / (36 * slm_pitch), samples_per_camera_pixel=1, masks=masks,
-        fill_factor=fill_factor,
-    )  # fmt: skip
-    bench.slm.set_values(smooth_masks(masks, bench.slm.grid.shape))
-    bench.illumination.source = light.get("source", PointSource())
-    return bench
-
-
-def displaced_bench():
-    bench = small_bench()
-    bench.slm.set_values(smooth_masks(2, bench.slm.grid.shape))
-    bench.slm_position = Misalignment(shift=(20e-6, -30e-6), axial=2e-3, tilt=(1e-4, 0))
-    bench.camera_position = Misalignment(shift=(10e-6, 5e-6), axial=-1e-3)
-    bench.pupil = Pupil("0.6 mm", aberrations={5: 0.4}, trainable=True)
-    return bench
-
-
-def lens_bench():
-    bench = small_bench()
-    bench.lens2 = Lens(0.15, pupil=Pupil("0.9 mm", aberrations={7: 0.5}))
-    return bench
-
-
-def image_in_window_bench():
-    return small_bench(camera_pitch=16e-6, camera_shape=(9, 13), samples_per_camera_pixel=1)
-
-
-def aberrated_bench(source=PointSource()):  # noqa: B008, frozen
-    bench = small_bench(masks=2, fill_factor=1.0)
-    bench.slm.set_values(smooth_masks(2, bench.slm.grid.shape))
-    bench.slm_position = Misalignment(shift=(20e-6, -30e-6), tilt=(1e-4, 0))
-    bench.pupil = Pupil("0.6 mm", aberrations={5: 0.4})
-    bench.illumination.source = source
-    return bench
-
-
-def aberrated_matched():
-    bench = matched_bench()
-    bench.pupil = Pupil("0.6 mm", aberrations={5: 0.4})
-    return bench
-
-
-CASES = {
-    "propagation": (AngularSpectrumRoute, small_bench, {"window": (200, 190)}),
-    "propagation, displaced": (AngularSpectrumRoute, displaced_bench, {"window": (200, 190)}),
-    "propagation, lens with a rim": (AngularSpectrumRoute, lens_bench, {"window": (200, 190)}),
-    "propagation, image in the window": (AngularSpectrumRoute, image_in_window_bench, {"window": (200, 190)}),
-    "transform": (FourierLensRoute, small_bench, {}),
-    "transform, displaced": (FourierLensRoute, displaced_bench, {}),
-    "matched": (FourierLensRoute, matched_bench, {}),
-    "matched, odd": (FourierLensRoute, lambda: matched_bench((15, 13)), {}),
-    "matched, narrow": (FourierLensRoute, lambda: matched_bench((15, 2)), {}),
-    "matched, factors": (FourierLensRoute, lambda: matched_bench(fill_factor=0.9), {}),
-    "matched, aberrated": (FourierLensRoute, lambda: aberrated_matched(), {}),
-    "transform, phases": (FourierLensRoute, lambda: aberrated_bench(), {}),
-    "propagation, phases": (AngularSpectrumRoute, lambda: aberrated_bench(), {"window": (200, 190)}),
-    "matched, disc": (FourierLensRoute, lambda: matched_bench(source=DiscSource(3e-5, 3)), {}),
-    "psf": (PSFRoute, small_bench, {}),
-    "psf, aberrated": (PSFRoute, lambda: aberrated_bench(), {}),
-    "psf, disc": (PSFRoute, lambda: aberrated_bench(DiscSource(3e-5, 3)), {}),
-    "psf, self-luminous": (PSFRoute, lambda: aberrated_bench(SelfLuminous()), {}),
-    "matched, self-luminous": (FourierLensRoute, lambda: matched_bench((10, 9), source=SelfLuminous()), {}),
-}
 
 
 @pytest.mark.parametrize("samples", [1, 2**20], ids=["one by one", "all together"])

@@ -151,18 +151,78 @@ def test_a_limit_of_the_control_group_is_what_is_available(monkeypatch):
     assert available() == 12350
 
 
-def test_what_the_process_has_freed_is_available_to_it():
+def in_a_process(program: str) -> str:
+    """What it prints; the memory that tests before this one left would be lent again."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_what_lies_free_between_blocks_in_use_is_not_available():
+    """No large tensor fits there: large ones are mapped, and need room of their own."""
     program = """
 import torch
 from optics4f import memory
 before, held = memory._idle(), [torch.ones(2**14) for _ in range(1024)]  # blocks of 64 KiB: of the heap
 del held[::2]  # every second one, so that nothing can be given back
+print(memory._idle() - before)
+"""
+    assert int(in_a_process(program)) < 2**20
+
+
+def test_the_free_end_of_the_heap_is_available():
+    program = """
+import ctypes
+from optics4f import memory
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+library.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD: the C library keeps what is freed
+blocks, before = [0] * 512, memory._idle()
+for n in range(512):
+    blocks[n] = library.malloc(2**16)
+for block in blocks:
+    library.free(block)
 print(memory._idle() - before if memory._idle() else "silent")
-"""  # in a process of its own: the memory that tests before this one left is lent again
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+"""
+    found = in_a_process(program)
     if found == "silent":
         pytest.skip("the C library does not tell")
     assert 24 * 2**20 < int(found) < 40 * 2**20
+
+
+def test_what_lies_free_is_given_back_before_anything_is_refused():
+    """Of 64 MiB in blocks of 64 KiB every second one is freed: their pages go back."""
+    program = """
+import torch
+from optics4f import memory
+from pathlib import Path
+resident = lambda: 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+held = [torch.ones(2**14) for _ in range(1024)]
+start = resident()
+memory.control_groups = lambda: [2**28 + start - resident()]
+del held[::2]
+need = memory.Need("a test", 1, 1, lambda width, batch: 2**28 + 24 * 2**20)
+assert memory.available() < need.bytes, memory.available()
+memory.require(need)
+print("went through")
+"""
+    assert in_a_process(program) == "went through"
+
+
+def test_what_is_freed_and_cannot_be_used_is_no_reason_to_start():
+    """A limit of address space: fragments count in it, and a large tensor beside them does not fit."""
+    program = """
+import resource, torch
+from pathlib import Path
+from optics4f import memory
+held = [torch.ones(2**18 + n % 7) for n in range(400)]  # 400 MiB
+del held[::2]
+taken = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**28,) * 2)
+try:
+    memory.require(memory.Need("a test", 1, 1, lambda width, batch: 2**28 + 100 * 2**20))
+except memory.TooLargeError:
+    print("refused")
+"""
+    assert in_a_process(program) == "refused"
 
 
 # --- the refusal ---
@@ -174,6 +234,24 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_does(monkeypatch):
     with pytest.raises(TooLargeError, match=r"a test must fit .* needs 64 GiB, got 10 GiB .* at most 10 at a time"):
         require(need)
     require(Need("a test", 100, 10, need.bytes_at))
+    with pytest.raises(TooLargeError, match=r"needs 11 GiB, got 10 GiB"):
+        require(Need("a test", 100, 11, need.bytes_at))
+
+
+def test_the_batch_that_is_proposed_leaves_room_for_the_results_of_all(monkeypatch):
+    """1 GiB each to compute, and a quarter of it stays: 10 GiB hold 16 results, 4 GiB, and 6 at work."""
+    monkeypatch.setattr(memory, "available", lambda device: 10 * GIB)
+    need = Need("a test", 1, 16, lambda width, batch: batch * GIB, lambda width, batch: batch * GIB // 4)
+    with pytest.raises(TooLargeError, match="Use at most 6 at a time: optics4f.memory.in_pieces"):
+        require(need)
+    assert [need.largest_piece(room * GIB) for room in (2, 4, 5, 10)] == [0, 0, 1, 6]
+
+
+def test_a_batch_whose_results_do_not_fit_wants_a_loss_for_each_piece(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 10 * GIB)
+    need = Need("a test", 1, 64, lambda width, batch: batch * GIB, lambda width, batch: batch * GIB // 4)
+    with pytest.raises(TooLargeError, match="at most 10 at a time, each with a loss .* the results of all 64 do not"):
+        require(need)
 
 
 def test_a_plane_too_large_is_refused_with_the_width_that_fits(monkeypatch):

@@ -197,7 +197,7 @@ def test_a_phase_that_is_no_number_is_seen_in_the_light_of_its_mask_alone(route,
 
 def test_memory_is_used_again_only_when_nobody_holds_it():
     def idle() -> set[int]:
-        return {array.ctypes.data for array in passes._idle}
+        return {array.ctypes.data for array in passes._idle.values()}
 
     passes._idle.clear()
     first = passes.empty((1024, 512), torch.zeros(1))
@@ -218,4 +218,4 @@ def test_idle_memory_is_bounded(monkeypatch):
     passes._idle.clear()
     for n in range(1, 5):
         passes.empty((n, 2**18), torch.zeros(1))
-    assert 0 < sum(array.nbytes for array in passes._idle) <= 2**22
+    assert 0 < sum(array.nbytes for array in passes._idle.values()) <= 2**22
