@@ -113,9 +113,10 @@ def laid_out(asked: StudentCost, system: OpticalCostSettings) -> tuple[str, Opti
     """
     task, side = shown_task(asked)
     found = fitted(system, side, task, alone=True)
-    if found is None or (system.tiled and found.masks > 1):
+    tiled = system.tiled or system.fixed_mask  # a mask that stays cannot go by in turn
+    if found is None or (tiled and found.masks > 1):
         raise ValueError(f"systems must have room for {task.outputs} tiles of {side} pixels. Choose another system.")
-    if system.tiled:
+    if tiled:
         return "all kernels on one mask, one exposure, not trained so", found
     camera = asked.task.paper.bench.build().camera
     pitch = camera_device(system.camera.device).pitch

@@ -86,9 +86,10 @@ def test_masks_as_trained_take_an_exposure_each(written):
     assert optical_cost(turn).energy.nominal > masks / 4 * optical_cost(tiled).energy.nominal
 
 
-def test_a_plate_that_stays_shows_all_kernels_at_once(written):
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_plate_that_stays_shows_all_kernels_at_once(written, tiled):
     asked = load_student_cost(written())
-    how, plate = laid_out(asked, asked.optics[PLATE])
+    how, plate = laid_out(asked, asked.optics[PLATE].model_copy(update={"tiled": tiled}))
     assert how.startswith("all kernels on one mask")
     assert plate.exposures == 1
 
