@@ -31,6 +31,7 @@ from optics4f.sampling import SamplingWarning
 from optics4f.units import engineering
 
 from .benchmark_speed import PITCH, WAVELENGTH, floor_step, matched_4f, propagation_4f, psf_training
+from .processes import end_with_parent
 from .runs import provenance, write_json, write_text
 from .tables import markdown, terminal
 from .timing import Step, _forget_high_water, _high_water, _resident
@@ -157,7 +158,7 @@ def point(build: Callable[..., Step], arguments: tuple[int, ...], size: int, sec
         seconds: Time to fill with repetitions [s], 3 to 10 of them.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         try:
             with spared_from_ctrl_c():
                 point = pool.submit(_point_here, build, arguments, size, seconds)

@@ -28,6 +28,7 @@ from optics4f.twin.fitting import pointwise, quantile
 from optics4f.twin.parameters import level_table, prepared, put
 from optics4f.twin.registration import correlation
 
+from .processes import end_with_parent
 from .progress import progress
 from .runs import provenance, write_json, write_text
 from .tables import markdown
@@ -245,7 +246,7 @@ def _outcomes(
 ) -> list[Outcome]:
     if workers == 1 or len(seeds) < 2:
         return list(_told(map(one, seeds), done))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             with spared_from_ctrl_c():
                 found = pool.map(one, seeds)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from kd.evaluation import reseed
 from kd.sclc import SpectralConv2d, SpectralFrontEnd, collapse
 
 
@@ -20,7 +21,7 @@ def digital_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     ``digital = False`` is skipped with all it holds: light multiplies for free.
 
     Args:
-        module: Network to count; its mode and statistics are left as they were.
+        module: Network to count; its mode and statistics are left as they were, its noise starts again from seed 0.
         input_shape: One image, ``(C, height, width)``.
 
     Raises:
@@ -43,6 +44,7 @@ def digital_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     parameter = next(module.parameters(), torch.empty(0))
     try:
         module.eval()
+        reseed(module, 0)  # a camera draws its noise from generators that may not be there yet
         with torch.no_grad():
             module(parameter.new_zeros(1, *input_shape))
     finally:

@@ -345,7 +345,7 @@ KD = {
     },
     "students": {"optics4f.field", "optics4f.fourf", "optics4f.routes.route"},
     "sclc": {"students"},
-    "complexity": {"sclc"},
+    "complexity": {"evaluation", "sclc"},
     "checkpoints": {"extras", "provenance", "optics4f", "optics4f.files"},
     "evaluation": {"data.images"},
     "batches": {"augment", "data.images"},
@@ -440,6 +440,7 @@ EXPERIMENTS = {
     "cluster": {"sweep"},
     "sweep_command": {"cluster", "local_pool", "sweep", "optics4f.config"},
     "twin_study": {
+        "processes",
         "progress",
         "optics4f.console",
         "optics4f.twin.fitting",
@@ -543,6 +544,7 @@ EXPERIMENTS = {
         ),
     },
     "benchmark_growth": {
+        "processes",
         "benchmark_speed",
         "runs",
         "tables",

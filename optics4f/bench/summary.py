@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,10 @@ def summary(bundle: Bundle) -> list[tuple[str, str]]:
         ("levels", f"{panel.bit_depth} bits, phase 0 is gray {panel.gray_at_zero}, slope {panel.gray_slope:+d}"),
         ("focal lengths", " and ".join(engineering(lens.focal_length, "m") for lens in (bench.lens1, bench.lens2))),
         ("camera", f"{bench.camera.device}, exposure {bench.camera.exposure:g} of the full well"),
-        ("predicted frames", f"{len(bundle.images)} images x {len(bundle.levels)} masks of {frames} pixels"),
+        (
+            "predicted frames",
+            f"{_counted(bundle.images, 'image')} x {_counted(bundle.levels, 'mask')} of {frames} pixels",
+        ),
         ("brightest", f"{int(bundle.frames.max())} DN"),
     ]
     stated = (
@@ -84,3 +88,7 @@ def _picked(picture: NDArray, side: int) -> NDArray:
     longest = max(picture.shape)
     rows, columns = (np.arange(max(1, n * side // longest)) * longest // side for n in picture.shape)
     return picture[rows[:, None], columns].astype(np.uint8)
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + "s" * (len(things) != 1)

@@ -49,7 +49,9 @@ def gerchberg_saxton(
     Plain, the nodes take the wanted amplitude :math:`t`; the squared distance between the light behind the mask and
     the nearest light that the target allows never increases. Weighted, they take :math:`w`, which grows where light is
     missing: after each iteration :math:`w \to w \, (t / |u|)^p`, with :math:`u` the field at the nodes, scaled to the
-    power of :math:`t`. A complex target is approached by adding to ``w`` what is missing.
+    power of :math:`t`. A complex target is approached by adding to ``w`` what is missing; where the masks cannot show
+    it all (a border that phase alone cannot keep dark) that drives them away from it at last, so the best iterate of
+    each mask is kept, never worse than its start.
 
     Args:
         target: What is wanted, one pattern for each mask.
@@ -89,25 +91,36 @@ def gerchberg_saxton(
             "twins of its spots cannot be dark; say with efficiency how much of the light is wanted."
         )
     begin = _starts(start, starts, target, seed).to(device, dtype)
+    masks = begin.shape[:2]
     rounding = _rounding(constraint, iterations, rounded_iterations)
     fixed = iterations // 2 if fixed_phase_after is None else fixed_phase_after
     light = _Light(target, constraint, begin.flatten(0, 1), illumination)
     nodes = _Nodes(target, len(begin), light.kind, device, exponent if weighted else None)
+    best = begin.new_full((len(light.behind),), torch.inf) if weighted and nodes.signed else None
     with Watch(
         iterations, patience=patience, tolerance=tolerance, time_limit=time_limit, label="Gerchberg-Saxton"
     ) as watch:
         field = light.first()
-        while watch.goes_on(nodes.loss(field, light.power).view(begin.shape[:2])):
+        while True:
+            loss = nodes.loss(field, light.power)
+            if best is not None:
+                light.keep(loss < best)
+                best = torch.fmin(best, loss)
+            if not watch.goes_on(loss.view(masks)):
+                break
             done = len(watch.losses) - 1
+            if best is not None and done == iterations - rounding:
+                best = torch.full_like(best, torch.inf)  # what was not rounded is no rival of what is
             goal = nodes.goal(field, keeps_phase=weighted and done >= fixed)
             field = light.step(goal, field, rounded=done >= iterations - rounding)
+        kept = best is not None and light.take_kept(~(loss <= best))
         values, field = light.shown()
     return Retrieval(
         values=values.view(begin.shape),
         losses=torch.stack(watch.losses),
-        final=nodes.loss(field, light.power).view(begin.shape[:2]).to("cpu", torch.float64),
-        metrics=figures_of_merit(field.view(*begin.shape[:2], *field.shape[1:]), target),
-        reason=watch.reason,
+        final=nodes.loss(field, light.power).view(masks).to("cpu", torch.float64),
+        metrics=figures_of_merit(field.view(*masks, *field.shape[1:]), target),
+        reason=watch.reason + (", an earlier iterate was better and is kept" if kept else ""),
         seconds=watch.seconds,
         seed=seed if start is None else None,
     )
@@ -124,7 +137,8 @@ class _Light:
         self.judged = target.judged.to(begin.device)
         self.gain = target.plane.gain  # the longest step that never overshoots; 1 for parts of a unitary transform
         self.behind = torch.polar(self.amplitude.expand_as(begin), begin)  # kept up to date where the rest is free
-        self.columns: Tensor | None = None
+        self.columns: list[Tensor | None] = [None] * len(begin)  # none yet: the masks are as they began
+        self._kept: list[tuple[Tensor, Tensor | None]] = [(wave, None) for wave in self.behind]
         self.power = begin.new_ones(len(begin))  # behind each mask, as a share of the light; less than 1 with amplitude
 
     def first(self) -> Tensor:
@@ -133,8 +147,22 @@ class _Light:
 
     def step(self, goal: Tensor, field: Tensor, *, rounded: bool) -> Tensor:
         """Field at the nodes after one iteration towards ``goal``."""
-        self.columns = self.plane.rows.adjoint_rows((goal - field) * self.judged / self.gain if self.free else goal)
+        wanted = (goal - field) * self.judged / self.gain if self.free else goal
+        self.columns = list(self.plane.rows.adjoint_rows(wanted))
         return self._forth(self._shown if rounded else None)
+
+    def keep(self, better: Tensor) -> None:
+        """Remember the masks behind the field last returned where they are ``better``, shape ``(count,)``."""
+        for n in better.nonzero().flatten().tolist():
+            column = None if self.free or self.columns[n] is None else self.columns[n].clone()
+            self._kept[n] = (self.behind[n].clone() if self.free else self.behind[n], column)
+
+    def take_kept(self, worse: Tensor) -> bool:
+        """Go back to what was kept where the masks are ``worse``, shape ``(count,)``; whether any are."""
+        for n in worse.nonzero().flatten().tolist():
+            self.behind[n] = self._kept[n][0]
+            self.columns[n] = self._kept[n][1]
+        return bool(worse.any())
 
     def shown(self) -> tuple[Tensor, Tensor]:
         """Masks as the device shows them, shape ``(count, height, width)``, and the field at the nodes."""
@@ -145,7 +173,7 @@ class _Light:
             return amplitude * self.constraint.modulation(values[-1])
 
         if self.free:
-            self.columns = None  # what is free is not moved again
+            self.columns = [None] * len(self.columns)  # what is free is not moved again
         field = self._forth(show)
         return torch.cat(values).view(self.behind.shape), field
 
@@ -159,14 +187,13 @@ class _Light:
         block = height if self.behind.is_cuda else max(1, _BLOCK // width)
         lossy = not isinstance(self.constraint, PhaseOnly)
         self.power = torch.zeros_like(self.power) if lossy else self.power
-        for n in range(len(self.behind)):
+        for n, column in enumerate(self.columns):
             for begin in range(0, height, block):
                 rows = slice(begin, begin + block)
-                wave = (
-                    self.behind[n, rows] if self.columns is None else self.plane.columns.adjoint(self.columns[n, rows])
-                )
-                if self.free and self.columns is not None:
-                    wave = self.behind[n, rows] + wave
+                wave = self.behind[n, rows]
+                if column is not None:
+                    moved = self.plane.columns.adjoint(column[rows])
+                    wave = wave + moved if self.free else moved
                 wave = wave if show and not self.free else self.constraint.nearest(wave, self.amplitude[rows])
                 if self.free:
                     # Not rounded: a change too small for a level would be forgotten, and the mask never move.
