@@ -24,9 +24,10 @@ _BLOCK = 2**16  # SLM samples at a time: 64 rows of 1024, half a megabyte of com
 _FEW_LEVELS = 64  # from here on, rounding once at the end does no harm that can be measured
 _LEAST_SHARE = 0.3  # of the wanted field; below it, what is beside is no error of the weights but of the start
 _MORE_LIGHT = 0.3  # asked of a complex target, at first
-_SETTLED = 0.7  # of the iterations, from which on none is asked
-_OVERSHOOT = 1.5  # steps of 1 to 2 converge; of kernels of 3 to 7 taps these were the fastest
-_SHARED = 0.01  # of the strongest pattern of nodes that share light: weaker ones are left to more steps
+_LESS_LIGHT = 0.1  # times the relative error, given up in each iteration: what phase cannot show needs room
+_SETTLED = 0.5  # of the iterations, from which on none is asked
+_OVERSHOOT = 1.5  # 1 is slower for all kernels tried, at 1.8 those with a dark border end far off
+_SHARED = 0.1  # of the strongest pattern of nodes that share light: weaker ones take more steps
 _LARGEST_PUSH = 10.0  # of a weight in one iteration: a node that is dark by chance would take all the light
 
 
@@ -57,10 +58,11 @@ def gerchberg_saxton(
     power of :math:`t`.
 
     A complex target with free light beside it is approached at the brightness that its nodes have, raised by up to 30 %
-    in the first iterations: shape comes before light. Each step makes up for nodes that share light, as the taps of a
-    kernel do where they stand closer than the diffraction limit. One with a dark background is approached by adding to
-    ``w`` what is missing; where phase alone cannot keep all of it dark, that drives the masks away from it at last, so
-    the best iterate of each mask is kept, never worse than its start.
+    in each of the first iterations, and lowered where the shape does not come out: shape comes before light. Each step
+    makes up for nodes that share light, as the taps of a kernel do where they stand closer than the diffraction limit.
+    One with a dark background is approached by adding to ``w`` what is missing; where phase alone cannot keep all of it
+    dark, that drives the masks away from it at last, so the best iterate of each mask is kept, never worse than its
+    start.
 
     Args:
         target: What is wanted, one pattern for each mask.
@@ -297,8 +299,10 @@ class _Nodes:
         share = (self.wanted.conj() * field).sum((-2, -1), keepdim=True) / self.total
         turn = torch.sgn(share)
         if self.exponent is not None and self.free:
+            # More light at first (random starts have next to none), less for as long as the shape is wrong.
             more = _MORE_LIGHT * max(0.0, 1 - progress / _SETTLED)
-            brightness = (share.abs() * (1 + more)).clamp_(min=more, max=1)  # random starts have next to none
+            wrong = rms_error(self._judged(field), self.wanted)[:, None, None]
+            brightness = (share.abs() * (1 + more - _LESS_LIGHT * wrong)).clamp_(min=more, max=1)
             return self.wanted * (turn * brightness)
         if self.exponent is not None:
             # Only what is beside the wanted shape is corrected: brightness and global phase are free.
