@@ -138,10 +138,14 @@ def report(configuration: FidelityConfiguration, ledger: Ledger, *, command: str
 def _what_varies(ledger: Ledger) -> str:
     study = ledger.study
     apart = [name for name in study.effects if name not in study.full]
+    signs = (
+        "a sign alternates from seed to seed, and the angles of a shift share out the circle, from a first one that is "
+        "drawn for each effect: costs and tolerances are means over both signs."
+    )
+    if len(study.seeds) == 1:
+        signs = "with one seed it is one sign, and one angle that is drawn for each effect."
     return (
-        "Static errors are the same in all frames of a run. Their direction is the same at all strengths; a sign "
-        "alternates from seed to seed, and the angles of a shift share out the circle, from a first one that is drawn "
-        "for each effect: costs and tolerances are means over both signs. What varies per frame is drawn anew for each "
+        f"Static errors are the same in all frames of a run. Their direction is the same at all strengths; {signs} What varies per frame is drawn anew for each "
         f"exposure (camera) or each batch of {study.batch} images (flicker: {study.flicker_frames} states of the panel "
         "in an exposure, whose intensities are averaged). All effects together have their nominal strengths"
         + (f"; {', '.join(apart)} is not among them." if apart else ".")
@@ -165,10 +169,12 @@ def _method(configuration: FidelityConfiguration, ledger: Ledger) -> str:
             f"Masks are those of `{study.paper}`, row {study.row}, trained on the bench of that file with its levels, "
             "gaps and camera, and evaluated here as they are: a cost below zero means that they count on an effect."
         )
+    seeds = f"with {CONFIDENCE:.0%} intervals over {len(study.seeds)} seeds (Student's t, paired by seed)."
+    if len(study.seeds) == 1:
+        seeds = "of one student: they have no interval, and what they say of other students is unknown."
     return (
-        f"{start} Costs are differences of test accuracy on the same {images} images, in percentage points, with "
-        f"{CONFIDENCE:.0%} intervals over {len(study.seeds)} seeds (Student's t, paired by seed). The choice of images "
-        f"is not in them: one image is {100 / images:.2g} points. A strength `costs {100 * study.loss:g}` where the "
+        f"{start} Costs are differences of test accuracy on the same {images} images, in percentage points, {seeds} "
+        f"The choice of images is not in them: one image is {100 / images:.2g} points. A strength `costs {100 * study.loss:g}` where the "
         f"mean cost first reaches {100 * study.loss:g} points, interpolated between strengths, in brackets where the "
         f"ends of its interval do; `times nominal` is how many times larger the defect then is (of levels: their step; "
         f"of photons: their lack).{_how_trained(ledger)} Routes: {routes}."

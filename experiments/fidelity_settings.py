@@ -84,7 +84,7 @@ class FidelityStudy(Specification):
     Attributes:
         paper: Path of a file for ``python -m experiments paper``, relative to this one.
         row: Of the paper's table.
-        seeds: Students.
+        seeds: Students. One alone has no interval, and static errors have one sign.
         checkpoints: Folder of trained students ``ROW-SEED.safetensors``, relative to where the command is run; without
             it they are trained here, on the ideal bench, on the schedule ``[student]``.
         ideal: Schedule of students that are trained here, on the ideal bench, in place of that of the paper. Of
@@ -96,7 +96,7 @@ class FidelityStudy(Specification):
 
     paper: str | None = None
     row: str = "physical"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=2)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     checkpoints: str | None = None
     flicker_frames: Count = 8
     batch: Count = 64
@@ -139,7 +139,7 @@ class FidelityStudy(Specification):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ, got {list(self.seeds)}")
         signed = next((name for name in self.effects if BENCH_EFFECTS[name].directed), None)
-        if signed is not None and len({seed % 2 for seed in self.seeds}) < 2:
+        if signed is not None and len(self.seeds) > 1 and len({seed % 2 for seed in self.seeds}) < 2:
             raise ValueError(
                 f"seeds must be even and odd, got {list(self.seeds)}: the sign of {signed} alternates with them"
             )

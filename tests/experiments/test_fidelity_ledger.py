@@ -165,3 +165,22 @@ def test_what_an_absent_effect_regains_is_counted_on_the_full_bench():
     assert ledger.regained("defocus").mean == pytest.approx(0.05)
     assert ledger.cost_of_all().mean == pytest.approx(0.2)
     assert ledger.cost("defocus", 1e-3).mean == 0
+
+
+def test_one_student_has_costs_without_intervals_and_doubts_all():
+    asked = study(slm_shift=(2e-5, (2e-5, 4e-5)), slm_bits=(8, (8, 1))).model_copy(update={"seeds": (0,)})
+    found = lines("ideal", (0.9, 0.9, 0.9)) + lines("alone", (0.8, 0.8, 0.8), "slm_shift", 2e-5)
+    ledger = Ledger([line for line in found + lines("alone", (0.9,) * 3, "slm_bits", 8) if line["seed"] == 0], asked)
+    assert ledger.cost("slm_shift", 2e-5).written() == "10.00"
+    assert "slm_shift at 20 um (10.00 points, not told from none)" in verdict(ledger)
+    FidelityStudy.model_validate(
+        {
+            "paper": "paper_cifar10.toml",
+            "seeds": [0],
+            "checkpoints": "runs",
+            "effects": {
+                "slm_shift": {"nominal": "20 um", "strengths": ["20 um", "40 um"], "source": "made up"},
+                "slm_bits": {"nominal": 8, "strengths": [8, 1], "source": "made up"},
+            },
+        }
+    )
