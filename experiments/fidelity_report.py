@@ -145,7 +145,8 @@ def _what_varies(ledger: Ledger) -> str:
     if len(study.seeds) == 1:
         signs = "with one seed it is one sign, and one angle that is drawn for each effect."
     return (
-        f"Static errors are the same in all frames of a run. Their direction is the same at all strengths; {signs} What varies per frame is drawn anew for each "
+        f"Static errors are the same in all frames of a run. Their direction is the same at all strengths; "
+        f"{signs} What varies per frame is drawn anew for each "
         f"exposure (camera) or each batch of {study.batch} images (flicker: {study.flicker_frames} states of the panel "
         "in an exposure, whose intensities are averaged). All effects together have their nominal strengths"
         + (f"; {', '.join(apart)} is not among them." if apart else ".")
@@ -174,7 +175,8 @@ def _method(configuration: FidelityConfiguration, ledger: Ledger) -> str:
         seeds = "of one student: they have no interval, and what they say of other students is unknown."
     return (
         f"{start} Costs are differences of test accuracy on the same {images} images, in percentage points, {seeds} "
-        f"The choice of images is not in them: one image is {100 / images:.2g} points. A strength `costs {100 * study.loss:g}` where the "
+        f"The choice of images is not in them: one image is {100 / images:.2g} points. A strength `costs {100 "
+        f"* study.loss:g}` where the "
         f"mean cost first reaches {100 * study.loss:g} points, interpolated between strengths, in brackets where the "
         f"ends of its interval do; `times nominal` is how many times larger the defect then is (of levels: their step; "
         f"of photons: their lack).{_how_trained(ledger)} Routes: {routes}."
