@@ -175,8 +175,8 @@ def _method(configuration: FidelityConfiguration, ledger: Ledger) -> str:
         seeds = "of one student: they have no interval, and what they say of other students is unknown."
     return (
         f"{start} Costs are differences of test accuracy on the same {images} images, in percentage points, {seeds} "
-        f"The choice of images is not in them: one image is {100 / images:.2g} points. A strength `costs {100 "
-        f"* study.loss:g}` where the "
+        f"The choice of images is not in them: one image is {100 / images:.2g} points. A strength `costs "
+        f"{100 * study.loss:g}` where the "
         f"mean cost first reaches {100 * study.loss:g} points, interpolated between strengths, in brackets where the "
         f"ends of its interval do; `times nominal` is how many times larger the defect then is (of levels: their step; "
         f"of photons: their lack).{_how_trained(ledger)} Routes: {routes}."
