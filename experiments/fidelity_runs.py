@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from kd.checkpoints import load_checkpoint, save_checkpoint
+from kd.colour import ColourFrontEnd
 from kd.data.catalogue import load
 from kd.data.images import DataSplits, LabelledImages
 from kd.students import OpticalFrontEnd, OpticalStudent
@@ -126,7 +127,8 @@ def on_bench(student: OpticalStudent, study: FidelityConfiguration, effects: Str
     specification = with_route(study.student.bench, effects)
     bench = bench_with(specification, effects, seed=seed, flicker_frames=study.study.flicker_frames)
     bench.slm.set_values(student.front_end.bench.slm.values.detach().to(bench.slm.values))
-    front = OpticalFrontEnd(specification.build_route(bench))
+    route, colours = specification.build_route(bench), getattr(student.front_end, "channels", 1)
+    front = ColourFrontEnd(route, channels=colours) if colours > 1 else OpticalFrontEnd(route)
     front.register_forward_pre_hook(_next_frames)
     return OpticalStudent(front, copy.deepcopy(student.readout))
 
@@ -181,7 +183,7 @@ def _next_frames(front: OpticalFrontEnd, _: object) -> None:
 def _measured(student: OpticalStudent, study: FidelityConfiguration, data: DataSplits) -> dict[str, Any]:
     found = evaluate(student, data.test, batch_size=study.study.batch, seed=EVALUATION_SEED)
     front = student.front_end
-    signal = front.bench.camera.integrated(front.route(data.test.images[: study.study.batch]))
+    signal = front.bench.camera.integrated(front.light(data.test.images[: study.study.batch]))
     return {
         "accuracy": found.accuracy,
         "loss": found.loss,

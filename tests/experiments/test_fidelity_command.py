@@ -24,7 +24,9 @@ from experiments.fidelity_runs import (
     train_student,
 )
 from experiments.fidelity_settings import load_fidelity
+from experiments.paper_rows import PAPER_ROWS
 from experiments.sweep import Here, Outcome
+from kd.data.images import DataSplits, LabelledImages
 from kd.training import evaluate
 from optics4f.config import ConfigError
 
@@ -300,3 +302,16 @@ def test_files_that_come_with_the_project_are_studies():
         assert len(list(study_lines(configuration, Path("out")))) > 100
         assert all(table.source for table in configuration.study.effects.values())
         fidelity_command.check_strengths(configuration)
+
+
+def test_a_student_of_colours_stands_on_the_bench_with_its_channels_side_by_side():
+    study = load_fidelity(CONFIGS / "fidelity_cifar10.toml")
+    generator = torch.Generator().manual_seed(0)
+    images = LabelledImages(torch.rand(2, 3, 32, 32, generator=generator), torch.tensor([0, 1]))
+    data = DataSplits("colours", tuple("abcdefghij"), images, images, images)
+    student = PAPER_ROWS["physical"].build(study.student, data, 0)
+    front = on_bench(student, study, {"slm_bits": 8, "defocus": 1e-3}, 0).front_end
+    beside = torch.cat(images.images.unbind(1), -1)[:, None]
+    wanted = front.bench.camera.integrated(front.route(beside))
+    assert front.expected(images.images).shape == (2, 16, 15, 15)
+    torch.testing.assert_close(front.expected(images.images), wanted, rtol=1e-4, atol=1e-5 * wanted.max().item())
