@@ -22,7 +22,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 
 docs: .venv/installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
 figures: .venv/installed-docs  ## what the pages print and show, and the page of all commands, written again

@@ -21,12 +21,13 @@ Three programs: `optics4f` for benches, masks and measurements, `python -m kd` f
 `python -m experiments` for the claims of this project. Every command explains itself with `--help`; what it says is
 below.
 
-**Machines.** Commands with `--json` print JSON on standard output and nothing else there. Progress goes to standard
-error, and only where that is a terminal.
+**Machines.** Commands of `optics4f` and `python -m kd` with `--json` print JSON on standard output and nothing else
+there. Those of `python -m experiments` write files: records of runs into `--out`, the numbers of `benchmark` into
+`--json FILE`. Progress goes to standard error, and only where that is a terminal.
 
 **Exit codes.** 0: done. 1: something that was asked to hold does not, such as a sampling condition, a checksum, two
 files that differ, or a run of a study that failed. 2: bad input, told in one line. 130: Ctrl-C; nothing is
-half-written.
+half-written. 141: nobody reads the output any more, as after `| head`.
 
 **Environment.** `OPTICS4F_DEVICES` names files with devices of your own ([](../how-to/add_a_device.md)),
 `OPTICS4F_DATA` the folder of the data sets, and `OPTICS4F_TRACEBACK=1` shows where in the code an error was raised.
@@ -85,7 +86,7 @@ def _lines(text: str) -> Iterator[str]:
 
 def _first_sentence(text: str) -> str:
     paragraph = " ".join(text.split("\n\n")[0].split())
-    return re.match(r".*?[.?](?= |$)|.*", paragraph)[0]
+    return re.match(r".*?(?<![ .])[.?](?= |$)|.*", paragraph)[0]  # the dots of 256 ... 8192 end none
 
 
 def _anchor(title: str) -> str:

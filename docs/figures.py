@@ -6,6 +6,7 @@ The ``python`` and ``console`` blocks of a page are one script, run from top to 
 - A ``console`` block holds commands behind ``$`` and what they print. They are those of ``optics4f``,
   ``python -m kd`` and ``python -m experiments``; one that shall fail says ``# exit code 1``.
 - A picture ``images/NAME.png`` below a block shows ``figure``, as the page's code has left it.
+- A picture whose name is that of a function of ``drawings.py`` shows what that returns, wherever it stands.
 - ``<!-- within 5 % -->`` above a block allows its numbers to differ by so much on another processor.
 
 ``python docs/figures.py`` makes them anew, ``python docs/figures.py docs/tutorials/distil.md`` those of one page.
@@ -13,16 +14,19 @@ The ``python`` and ``console`` blocks of a page are one script, run from top to 
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import io
 import os
 import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,6 +50,24 @@ _RULE = re.compile("[━─]+")  # of a table, as wide as its numbers
 _OF_THE_RUN = re.compile(  # what no two runs share: identities, times of day, seconds taken
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:]+Z|\b[\d.]+ s\b"
 )
+
+
+def script(name: str) -> ModuleType:
+    """Another script of the docs, which are no package."""
+    specification = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look there
+    specification.loader.exec_module(module)
+    return module
+
+
+def drawings() -> dict[str, Callable[[], Figure]]:
+    """What draws pictures that no page's code draws, by their names."""
+    found = inspect.getmembers(_DRAWINGS, inspect.isfunction)
+    return {name: draw for name, draw in found if draw.__module__ == _DRAWINGS.__name__}
+
+
+_DRAWINGS = script("drawings")
 
 
 @dataclass(frozen=True)
@@ -87,7 +109,8 @@ def steps_of(text: str) -> list[Step]:
     steps = []
     for block, end in zip(found, ends, strict=False):
         output = "code" if block["kind"] == "console" else "printed"
-        pictures = tuple(picture["name"] for picture in _PICTURE.finditer(text, block.end(), end))
+        shown = (picture["name"] for picture in _PICTURE.finditer(text, block.end(), end))
+        pictures = tuple(name for name in shown if name not in drawings())
         percent = float(block["percent_of_text"] or block["percent"] or 0)
         line = text[: block.start("code")].count("\n")
         stated, span = block[output], block.span(output)
@@ -109,7 +132,7 @@ def run_page(page: Path) -> Iterator[Outcome]:
         for name in step.pictures:
             if "figure" not in names:
                 raise NameError(f"{page}: {name}.png must be drawn by a block above, as `figure`.")
-            pictures[name] = _picture(names.pop("figure"))
+            pictures[name] = drawn(names.pop("figure"))
         yield Outcome(step, "\n".join(line.rstrip() for line in printed.splitlines()), pictures)
 
 
@@ -191,7 +214,7 @@ def _command_run(words: list[str], exit_code: int) -> str:
     return result.output
 
 
-def _picture(figure: Figure | Axes) -> bytes:
+def drawn(figure: Figure | Axes) -> bytes:
     """A PNG without transparency, as fine as :data:`LARGEST` allows."""
     for dpi in (90, 75, 60):
         buffer = io.BytesIO()
@@ -205,8 +228,18 @@ def main(names: list[str]) -> int:
     """Bring pages up to date: what they print and show."""
     pages = [Path(name).resolve() for name in names] or sorted((ROOT / "docs").rglob("*.md"))
     too_large = []
+
+    def save(name: str, content: bytes) -> None:
+        (IMAGES / f"{name}.png").write_bytes(content)
+        print(f"  {name}.png, {len(content) / 1e3:.0f} kB")
+        too_large.extend([name] if len(content) > LARGEST else [])
+
     for page in pages:
         text = page.read_text(encoding="utf-8")
+        for picture in _PICTURE.finditer(text):
+            if picture["name"] in drawings():
+                print(page.relative_to(ROOT), flush=True)
+                save(picture["name"], drawn(drawings()[picture["name"]]()))
         if not any(step.stated is not None or step.pictures for step in steps_of(text)):
             continue
         print(page.relative_to(ROOT), flush=True)
@@ -218,9 +251,7 @@ def main(names: list[str]) -> int:
                 first, last = step.span
                 text = text[:first] + outcome.printed.strip("\n") + "\n" + text[last:]
             for name, content in outcome.pictures.items():
-                (IMAGES / f"{name}.png").write_bytes(content)
-                print(f"  {name}.png, {len(content) / 1e3:.0f} kB")
-                too_large += [name] if len(content) > LARGEST else []
+                save(name, content)
         page.write_text(text, encoding="utf-8")
     if too_large:
         print(f"more than {LARGEST / 1e3:.0f} kB: {', '.join(too_large)}", file=sys.stderr)

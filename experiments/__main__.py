@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from optics4f.start import prepare
+
+if __name__ == "__main__":
+    prepare()  # before anything else is imported
+
 from pathlib import Path
 from typing import Annotated
 

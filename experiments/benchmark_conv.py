@@ -34,7 +34,7 @@ WAVELENGTH, FOCAL_LENGTH = 532e-9, 0.1
 SLM_NAME, SLM_SHAPE, SLM_PITCH = "holoeye-pluto-2.1", (1080, 1920), 8e-6
 CAMERA_NAME, CAMERA_PITCH, BINNING = "basler-aca2440-75um", 3.45e-6, 4
 PHOTOGRAPHS = ("camera", "astronaut", "coffee", "cat", "coins", "moon", "rocket", "brick")
-INSTALL = 'scikit-image must be installed for its photographs, got none. Run: pip install "optics4f[peers]"'
+INSTALL = "scikit-image must be installed for its photographs, got none. Run in the checkout: pip install '.[peers]'"
 
 METHOD = f"""\
 Simulated. All kernels of a set are tiled on one mask of the {SLM_NAME} preset ({SLM_SHAPE[0]} x {SLM_SHAPE[1]}

@@ -30,7 +30,7 @@ from .tables import markdown, percent, terminal
 
 SHAPE, BITS = (1024, 1024), 8
 SLMSUITE_METHODS = ("WGS-Leonardo", "WGS-Kim")
-INSTALL = 'slmsuite must be installed, got none. Run: pip install "optics4f[peers]"'
+INSTALL = "slmsuite must be installed, got none. Run in the checkout: pip install '.[peers]'"
 _MOST_ITERATIONS = 400  # spots have converged by then, and pictures use up the time
 
 METHOD = f"""\

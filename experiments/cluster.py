@@ -84,7 +84,7 @@ def distributed() -> ModuleType:
         return import_module("distributed")
     except ImportError as error:
         raise ImportError(
-            'dask.distributed must be installed for --cluster, got none. Run: pip install "optics4f[cluster]"'
+            "dask.distributed must be installed for --cluster, got none. Run in the checkout: pip install '.[cluster]'"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """``python -m kd``."""
 
-from kd.cli import main
+from optics4f.start import start
 
 if __name__ == "__main__":
-    main()
+    start("kd.cli")

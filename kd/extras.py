@@ -19,4 +19,4 @@ def extra(module: str, package: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(f'{package} must be installed, got none. Run: pip install "optics4f[kd]"') from error
+        raise ImportError(f"{package} must be installed, got none. Run in the checkout: pip install '.[kd]'") from error

@@ -1,5 +1,6 @@
 """``python -m optics4f`` is the command ``optics4f``."""
 
-from .cli import main
+from optics4f.start import main
 
-main()
+if __name__ == "__main__":
+    main()

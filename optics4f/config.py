@@ -7,15 +7,18 @@ for a misspelt key, the nearest valid one.
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .config_effects import Angle, EffectsSpecification, Specification, quantity
+from .config_lines import Origin
+from .config_messages import key_of, one_line
 from .devices import Device, camera_device, require, slm_device
 from .elements import Camera, Illumination, Lens, Pupil
 from .elements.camera import Sensor
@@ -182,7 +185,14 @@ class BenchSpecification(Specification):
         Raises:
             ValueError: A device or a number that is needed is not known; the message says what to write where.
         """
-        slm, camera = slm_device(self.slm.device), camera_device(self.camera.device)
+        with errors_located(self):
+            return self._built(dtype)
+
+    def _built(self, dtype: torch.dtype) -> FourF:
+        with errors_located(self, "bench", "slm", "device"):
+            slm = slm_device(self.slm.device)
+        with errors_located(self, "bench", "camera", "device"):
+            camera = camera_device(self.camera.device)
 
         def known(specification: Specification, device: Device, name: str) -> float:
             stated = getattr(specification, name)
@@ -251,7 +261,8 @@ class BenchSpecification(Specification):
 
     def build_route(self, bench: FourF) -> Route:
         """The route named in the configuration, for a bench made by :meth:`build`."""
-        return ROUTES[self.route](bench, override=self.override)
+        with errors_located(self):
+            return ROUTES[self.route](bench, override=self.override)
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -265,7 +276,7 @@ def read_toml(path: str | Path) -> tuple[dict, str]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark in front
         return tomllib.loads(text), text
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist. Give the path of a configuration file (TOML).") from error
@@ -281,13 +292,48 @@ def validated(model: type[S], content: dict, *, source: str = "configuration", t
     Args:
         model: Specification to fill.
         content: Parsed TOML.
-        source: File name for the message.
+        source: File name for the message; relative paths in a ``[design]`` start at its folder.
         text: The TOML itself, to find the line of a key.
     """
+    origin = Origin(source, text)
     try:
-        return model.model_validate(content)
+        found = model.model_validate(content, context={"folder": Path(source).parent})
     except ValidationError as error:
-        raise ConfigError(_one_line(model, error.errors(), source, text)) from error
+        raise ConfigError(one_line(model, error.errors(), origin)) from error
+    _keep_origin(found, origin)
+    return found
+
+
+def _keep_origin(table: BaseModel, origin: Origin) -> None:
+    if isinstance(table, Specification):
+        table._origin = origin
+    for name in table.model_fields_set:  # defaults belong to all
+        if isinstance(value := getattr(table, name), BaseModel):
+            _keep_origin(value, origin)
+
+
+@contextmanager
+def errors_located(table: Specification, *key: str) -> Iterator[None]:
+    """What is refused inside names the file that ``table`` was read from, and the line where it can be found.
+
+    Args:
+        table: Any table of the file; one that was not read from a file changes nothing.
+        key: Names of tables and of the key that is refused; by default it is looked for in the message, as a key with
+            its tables or as one that occurs once in the file.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        origin = table._origin
+        if type(error) is not ValueError or not origin.source:  # a SamplingError says more than its words
+            raise
+        if key:
+            location, named = key, f"{'.'.join(key)}: "
+        else:
+            location, named = key_of(str(error), origin.text), ""
+        raise ConfigError(f"{origin.place(location)}: {named}{error}") from error
 
 
 def load_bench(path: str | Path) -> BenchSpecification:
@@ -302,6 +348,11 @@ def load_bench(path: str | Path) -> BenchSpecification:
 
 def bench_from(content: dict, *, source: str, text: str = "") -> BenchSpecification:
     """The ``[bench]`` table of parsed TOML."""
+    for name in ("bench", "design"):  # other tables are for other commands
+        near = difflib.get_close_matches(name, content.keys() - {"bench", "design"}, n=1, cutoff=0.8)
+        if near:
+            found = f"unknown table [{near[0]}] beside" if name in content else f"has [{near[0]}], but has no table"
+            raise ConfigError(f"{Origin(source, text).place(near)}: {found} [{name}]. Did you mean [{name}]?")
     if not isinstance(content.get("bench"), dict):
         raise ConfigError(f"{source} has no table [bench]. It describes wavelength, object, lenses, SLM and camera.")
     return validated(_WithBench, {"bench": content["bench"]}, source=source, text=text).bench
@@ -329,47 +380,3 @@ def require_same_bench(wanted: BenchSpecification, stated: BenchSpecification, s
 
 class _WithBench(Specification):
     bench: BenchSpecification
-
-
-def _one_line(model: type[BaseModel], errors: list, source: str, text: str) -> str:
-    # A misspelt key is also a missing one: the misspelling says more.
-    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if isinstance(part, str)]
-    key = ".".join(location)
-    line = _line_of(location, text)
-    place = f"{source}:{line}" if line else source
-    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _keys(model, location[:-1]), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else f" Valid: {', '.join(_keys(model, location[:-1]))}."
-        return f"{place}: unknown key {key}.{hint}{more}"
-    if first["type"] == "missing":
-        return f"{place}: {key} is missing.{more}"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    shown = first.get("input")
-    return f"{place}: {key}: {message}, got {shown!r}.{more}" if "got" not in message else f"{place}: {key}: {message}."
-
-
-def _keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(part)
-        annotation = getattr(field, "annotation", None)
-        kinds = (annotation, *get_args(annotation))  # a table, or a table that may be absent
-        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not tables:
-            return []
-        model = tables[0]
-    return list(model.model_fields)
-
-
-def _line_of(location: list[str], text: str) -> int | None:
-    """Line of a key in TOML text: the last line that opens its table and then names it."""
-    table: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            table = [part.strip() for part in header[1].split(".")]
-            if table == location:
-                return number
-        elif (name := re.match(r"\s*([\w-]+)\s*=", line)) and [*table, name[1]] == location[: len(table) + 1]:
-            return number
-    return None

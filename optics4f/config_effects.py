@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
+from .config_lines import Origin
 from .devices import SLMDevice
 from .effects import (
     LUT,
@@ -27,6 +28,7 @@ class Specification(BaseModel):
     """Base of all configuration tables: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _origin: Origin = PrivateAttr(default_factory=Origin)  # for messages of what is found later than at reading
 
 
 def quantity(unit: str) -> BeforeValidator:
@@ -66,7 +68,8 @@ class LUTSpecification(Specification):
     def build(self, device: SLMDevice) -> LUT:
         """The table."""
         if bool(self.phase) == (self.phase_of_last_level is not None):
-            raise ValueError("bench.slm.effects.lut must have either phase or phase_of_last_level, got both or none.")
+            got = "both" if self.phase else "none"
+            raise ValueError(f"bench.slm.effects.lut must have either phase or phase_of_last_level, got {got}.")
         if self.phase:
             return LUT(self.phase, self.amplitude or None, calibrated=self.calibrated)
         if device.level_ratios is None:

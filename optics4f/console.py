@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import warnings
@@ -24,7 +25,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from .start import INTERRUPTED, TOLD, raising_on_ctrl_c
+
+FAILED, BAD_INPUT, UNREAD = 1, 2, 141  # the last is 128 + SIGPIPE, as of any program whose reader has gone
 SILENT_SECONDS = 2.0
 OWN = ("optics4f", "kd", "experiments")
 """Packages whose warnings are meant for users."""
@@ -41,7 +44,7 @@ def errors_in_one_line(*failures: type[Exception]) -> Iterator[None]:
             in the end: a value too large for memory or for arithmetic shows itself as whatever the libraries raise.
     """
     try:
-        with _warnings_in_one_line():
+        with raising_on_ctrl_c(), _warnings_in_one_line():
             yield
     except (typer.Exit, typer.Abort):
         raise
@@ -50,6 +53,8 @@ def errors_in_one_line(*failures: type[Exception]) -> Iterator[None]:
     except failures as error:
         _end(error, FAILED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            _end_unread()
         _end(error, BAD_INPUT)
 
 
@@ -138,7 +143,10 @@ def spared_from_ctrl_c() -> Iterator[None]:
 def _end(error: Exception, code: int) -> None:
     if os.environ.get("OPTICS4F_TRACEBACK"):
         raise error
-    words = " ".join(str(error).split()) or "it ended"
+    text, cause = str(error), error.__cause__
+    if isinstance(cause, UnicodeDecodeError):  # the repr of one is the whole file
+        text = text.replace(repr(cause), str(cause))
+    words = " ".join(text.split()) or "it ended"
     if len(words) > 600:
         words = words[:600] + " ..."
     kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
@@ -147,9 +155,40 @@ def _end(error: Exception, code: int) -> None:
 
 
 def run(app: Callable[[], None]) -> None:
-    """Run a typer application; Ctrl-C ends it in one line."""
+    """Run a typer application; Ctrl-C ends it in one line, and a reader that goes, as of ``| head``, without a word."""
     with interruptible():
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # of which rich and typer make exit code 1
+                _end_unread()
+            raise
+        finally:
+            _write_the_rest()
+
+
+def _write_the_rest() -> None:
+    """Write what standard output still holds: at its end, Python would show a traceback of what cannot be written."""
+    try:
+        if sys.__stdout__ is not None:  # closed by the shell
+            sys.__stdout__.flush()
+    except BrokenPipeError:
+        _end_unread()
+    except OSError as error:  # a full disk
+        print(f"error: standard output: {error}", file=sys.stderr)
+        _end_unread(BAD_INPUT)
+
+
+def _reader_has_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads: other pipes break as well, as those of a cluster."""
+    asked = select.poll()
+    asked.register(sys.__stdout__.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
+
+
+def _end_unread(code: int = UNREAD) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # for the last flush, which Python does
+    raise SystemExit(code)
 
 
 @contextmanager
@@ -160,5 +199,5 @@ def interruptible() -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as end:  # typer makes the one the other
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        print("interrupted: nothing is half-written.", file=sys.stderr)
+        print(TOLD, file=sys.stderr)
         sys.exit(INTERRUPTED)

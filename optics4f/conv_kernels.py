@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .conv_arguments import check_whole
 from .conv_taps import TiledKernels, with_gains
 from .design.kernel_masks import spot_mask
+from .design.progress import Bar, as_one
 from .elements.slm import SLM
 
 _LEARNING_RATE = 0.1  # [rad]; less does not leave the neighbourhood of the retrieved mask in a hundred steps
@@ -44,23 +45,24 @@ def load_kernels(
     wanted, start, everything = goal, None, nn.functional.pad(weight, (reach,) * 4)
     errors: list[Tensor] = []
     best: tuple[Tensor, Tensor] | None = None
-    with torch.no_grad():
-        for _ in range(rounds + 1):
-            start = _retrieved(
-                layer, goal, start, iterations if start is None else iterations // 3 + 1, efficiency, seed
-            )
-            layer.slm.set_values(start.to(layer.slm.values))
-            made = _fitted(layer, wanted, margin)
-            errors.append(_error(layer, everything, reach))
-            if best is None or errors[-1] == min(errors):
-                best = layer.slm.values.clone(), layer.gains.clone()
-            goal = goal + wanted - made
-        layer.slm.set_values(best[0])
-        layer.gains.copy_(best[1])
-    if steps:
-        _refine(layer, everything, reach, steps)
+    with as_one("kernels", rounds + 1 + steps, share=1 / layer.slm.masks) as bar:
         with torch.no_grad():
-            errors.append(_error(layer, everything, reach))
+            for _ in range(rounds + 1):
+                start = _retrieved(
+                    layer, goal, start, iterations if start is None else iterations // 3 + 1, efficiency, seed
+                )
+                layer.slm.set_values(start.to(layer.slm.values))
+                made = _fitted(layer, wanted, margin)
+                errors.append(_error(layer, everything, reach))
+                if best is None or errors[-1] == min(errors):
+                    best = layer.slm.values.clone(), layer.gains.clone()
+                goal = goal + wanted - made
+            layer.slm.set_values(best[0])
+            layer.gains.copy_(best[1])
+        if steps:
+            _refine(layer, everything, reach, steps, bar)
+            with torch.no_grad():
+                errors.append(_error(layer, everything, reach))
     if layer.homodyne:
         # As bright as the brightest field that a white object can make: the frames then use their whole range.
         layer.reference.fill_(layer.tile_kernels().detach().abs().sum((-2, -1)).max())
@@ -168,7 +170,7 @@ def _made(layer: TiledKernels, wanted: Tensor, margin: int) -> Tensor:
     return with_gains(layer, made, gains)
 
 
-def _refine(layer: TiledKernels, wanted: Tensor, reach: int, steps: int) -> None:
+def _refine(layer: TiledKernels, wanted: Tensor, reach: int, steps: int, bar: Bar) -> None:
     """Adam on the masks, with everything that the panel does, against errors as an image would show them."""
     values, scale = layer.slm.values, _seen(wanted)
     optimiser = torch.optim.Adam([values], lr=_LEARNING_RATE)
@@ -178,4 +180,5 @@ def _refine(layer: TiledKernels, wanted: Tensor, reach: int, steps: int) -> None
         (values.grad,) = torch.autograd.grad(loss, values)
         optimiser.step()
         schedule.step()
+        bar.advance()
     values.grad = None

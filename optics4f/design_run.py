@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from .bundle import Bundle, predict_frames, write_bundle
-from .config import ConfigError, bench_from, read_toml, validated
+from .config import ConfigError, bench_from, errors_located, read_toml, validated
 from .design import PhaseOnly, Retrieval, TargetLoss, descend, gerchberg_saxton
 from .design.targets import Target
 from .design_config import DESCENT, DesignedBench, DesignSpecification
 from .design_tiles import Result, design_tiles
 from .elements import SLM
+from .field import intensity
 from .files import refuse_overwriting, written_whole
 from .fourf import FourF
 from .grid import Grid
@@ -68,7 +69,8 @@ def run_design(config: Path, out: Path) -> dict:
     for name in WRITTEN:  # before the minutes that a design takes
         refuse_overwriting(out / name, *(path for path in (config, target.file, target.picture) if path is not None))
     tiled = target.kind == "tiles"
-    bundle, metrics, figures = (design_tiles if tiled else _pattern)(stated, bench, text)
+    with errors_located(stated.bench):
+        bundle, metrics, figures = (design_tiles if tiled else _pattern)(stated, bench, text)
     out.mkdir(parents=True, exist_ok=True)
     write_bundle(out / "masks.h5", bundle)
     for name, figure in figures.items():
@@ -164,12 +166,28 @@ def pixel_light(bench: FourF, wavelength: float | None = None) -> Tensor:
 
 
 @torch.no_grad()
+def far_field(bench: FourF) -> tuple[Tensor, Grid]:
+    """Intensity that the first mask makes of a point on the axis, with all effects of the panel, and its plane.
+
+    The SLM is filled up to a square with darkness, so that a sample is as wide as it is high: lambda f2 over the longer
+    side of the SLM.
+
+    Args:
+        bench: A mask on it.
+
+    Returns:
+        Intensity, shape ``(side, side)``, whose sum is that of the light behind the mask; and its grid.
+    """
+    lit = bench.slm.modulation()[0] * pixel_light(bench).to(bench.slm.values.dtype)
+    side = max(lit.shape)
+    spectrum = torch.fft.fftshift(torch.fft.fft2(lit, s=(side, side)) / side)
+    return intensity(spectrum), Grid((side, side), bench.scales[1] / max(bench.slm.samples.extent))
+
+
+@torch.no_grad()
 def _figures(bench: FourF, found: Retrieval, frames: Tensor, point: Tensor) -> dict:
     """Masks, far field of the first mask with all effects, convergence, the camera's view of a point."""
-    lit = bench.slm.modulation()[0] * pixel_light(bench).to(bench.slm.values.dtype)
-    spectrum = torch.fft.fftshift(torch.fft.fft2(lit, norm="ortho"))
-    bins = Grid(tuple(spectrum.shape), bench.scales[1] / max(bench.slm.samples.extent))
-    field = plot_intensity(spectrum.abs().square(), bins, log=True, title="far field of mask 0")
+    field = plot_intensity(*far_field(bench), log=True, title="far field of mask 0")
     return {
         "masks.png": plot_masks(bench.slm.pixel_modulation().angle(), bench.slm.grid),
         "far_field.png": field.figure,

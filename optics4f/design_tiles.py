@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 import tomllib
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, cosine_similarity
 
 from .bundle import Bundle, predict_frames
-from .config import bench_from
+from .config import bench_from, errors_located
 from .conv import OpticalConv2d
 from .design.tiling import Tile
 from .design_config import DesignedBench
 from .fourf import FourF
-from .images import read_image
 from .metrics import kernel_cosine
 from .plotting import plot_convolution, plot_kernels, plot_masks
 
@@ -24,7 +22,12 @@ Result = tuple[Bundle, dict, dict]  # with metrics, and figures by name of file
 
 
 def design_tiles(stated: DesignedBench, bench: FourF, text: str) -> Result:
-    """Signed kernels side by side in the PSFs of few masks."""
+    """Signed kernels side by side in the PSFs of few masks; all files are read before the minutes that it takes."""
+    with errors_located(stated):
+        return _designed(stated, bench, text)
+
+
+def _designed(stated: DesignedBench, bench: FourF, text: str) -> Result:
     design, target = stated.design, stated.design.target
     incoherent = target.detection == "differential"
     wanted = ("self_luminous", "intensity") if incoherent else ("point", "amplitude")
@@ -36,7 +39,9 @@ def design_tiles(stated: DesignedBench, bench: FourF, text: str) -> Result:
         )
     if stated.bench.camera_position is not None:
         raise ValueError("bench.camera_position must be left out for tiles: the design puts the camera on the object.")
-    weights = target.wanted_kernels()
+    weights, picture = target.wanted_kernels(), target.shown_picture(stated.bench.object.shape)
+    if picture is None:
+        picture = _natural(stated.bench.object.shape, design.seed)
     count, *size = weights.shape
     layer = OpticalConv2d(
         1,
@@ -55,7 +60,6 @@ def design_tiles(stated: DesignedBench, bench: FourF, text: str) -> Result:
     errors = layer.load_kernels(weights[:, None], **options)
     seconds = time.perf_counter() - begin
     levels = layer.slm.levels()
-    picture = _picture(target.picture, stated.bench.object.shape, design.seed)
     shift = ", ".join(f'"{value!r} m"' for value in layer.bench.camera_position.shift.tolist())
     text += f"\n# A logical pixel lies half a block beside the axis.\n[bench.camera_position]\nshift = [{shift}]\n"
     specification = bench_from(tomllib.loads(text), source="the design's configuration")
@@ -111,10 +115,8 @@ def _aligned_cosine(made: Tensor, wanted: Tensor) -> Tensor:
     return kernel_cosine(made * torch.polar(torch.ones_like(overlap.real), overlap.angle()), wanted)
 
 
-def _picture(path: Path | None, shape: tuple[int, int], seed: int) -> Tensor:
-    """A file, or noise with the spectrum of natural images, 1/f in amplitude (Field 1987), in [0, 1]."""
-    if path is not None:
-        return read_image(path, shape)
+def _natural(shape: tuple[int, int], seed: int) -> Tensor:
+    """Noise with the spectrum of natural images, 1/f in amplitude (Field 1987), in [0, 1]."""
     noise = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     fy, fx = (torch.fft.fftfreq(n, dtype=torch.float64) for n in shape)
     frequency = (fy[:, None].square() + fx[None, :].square()).sqrt().clamp(min=1 / max(shape))

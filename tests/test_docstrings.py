@@ -13,10 +13,13 @@ properties. The text is read, so three rules of thumb stand for "says it":
 """
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 PACKAGES = ("optics4f", "kd", "experiments")
 
@@ -157,3 +160,29 @@ def test_physical_quantities_have_units():
                 if not (UNIT.search(text) or re.search(r"\bAs for\b", text)):
                     wrong.append(f"{name.place}({parameter})")
     assert not wrong, "\n".join(wrong)
+
+
+def api_pages():
+    """The script that writes the pages of the API; the docs are no package."""
+    file = Path(__file__).resolve().parents[1] / "docs" / "api.py"
+    specification = importlib.util.spec_from_file_location("docs_api", file)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look there
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_public_name_has_a_page_in_the_docs():
+    api = api_pages()
+    listed = {module.name: module for package in api.PACKAGES for module in api.modules(package)}
+    written = api.pages()
+    named = {module.__name__ for module in modules()}
+    classes_and_functions = {n.place for n in NAMES if n.place.rpartition(".")[0] in named}
+    assert len(classes_and_functions) > 900
+    shown = {f"{module.name}.{name}" for module in listed.values() for name in module.public}
+    assert classes_and_functions <= shown, sorted(classes_and_functions - shown)
+    for name in {place.rpartition(".")[0] for place in classes_and_functions}:
+        assert f".. automodule:: {name}\n" in written[name]
+        assert f":doc:`{name}`" in written[f"all_of_{name.split('.')[0]}"]
+    reference = (api.ROOT / "docs" / "reference" / "api.md").read_text()
+    assert all(f"api/all_of_{package}" in reference for package in PACKAGES)

@@ -93,7 +93,7 @@ def test_only_the_python_that_runs_the_tests_is_claimed(metadata):
 
 def test_the_command_is_an_entry_point(wheel):
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "optics4f = optics4f.cli:main" in wheel.read(name).decode()
+    assert "optics4f = optics4f.start:main" in wheel.read(name).decode()
 
 
 def test_every_pinned_version_is_one_that_setup_asks_for(metadata):

@@ -1,6 +1,6 @@
 """slmsuite's simulated SLM, camera and Fourier bench, set up as a mask bundle or a configuration says.
 
-slmsuite (>= 0.5) is not part of the installation: ``pip install "optics4f[bench]"``.
+slmsuite (>= 0.5) is not part of the installation: ``pip install '.[bench]'`` in the checkout.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def _module(name: str) -> ModuleType:
     try:
         return import_module(f"slmsuite.{name}")
     except ImportError as error:
-        raise ImportError('slmsuite must be installed, got none. Run: pip install "optics4f[bench]"') from error
+        raise ImportError(
+            "slmsuite must be installed, got none. Run in the checkout: pip install '.[bench]'"
+        ) from error
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from ..console import errors_in_one_line
-from ..devices import Device, Value, any_device, device_names
+from ..devices import Device, Value, any_device, camera_device, device_names, slm_device
 from ..files import written_whole
-from ..new_config import PURPOSES, new_configuration
+from ..new_config import PURPOSES, new_configuration, to_be_filled_in, to_be_stated
 from .arguments import Json, print_table
 
 
@@ -20,9 +20,12 @@ def new(
     purpose: Annotated[str, typer.Option("--for", help=f"What it is for: {', '.join(PURPOSES)}.")] = "bench",
     camera: Annotated[str, typer.Option(help="Preset of a camera.")] = "basler-aca2440-75um",
     kernels: Annotated[
-        Path | None, typer.Option(help="Kernels of your own: .txt of rows, an empty line between two, or .npy.")
+        Path | None, typer.Option(help="Kernels of your own: .txt or .csv of rows, an empty line between two, or .npy.")
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="With --for tiles: picture that shows the convolution.")] = None,
+    pitch: Annotated[
+        str | None, typer.Option(help='Of the pixels of an SLM whose preset has none, such as "8 um".')
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write, which must not exist; printed without.")] = None,
 ) -> None:
     """Write a commented configuration to start from.
@@ -32,7 +35,8 @@ def new(
     Example: optics4f new meadowlark-1920x1152 --for tiles --kernels mine.txt --out mine.toml
     """
     with errors_in_one_line():
-        text = new_configuration(device, purpose, camera=camera, kernels=kernels, picture=picture)
+        given = {"kernels": kernels, "picture": picture, "pitch": pitch, "out": out}
+        text = new_configuration(device, purpose, camera=camera, **given)
         if out is None:
             print(text, end="")
             return
@@ -41,7 +45,8 @@ def new(
         with written_whole(out) as part:
             part.write_text(text, encoding="utf-8")
     do = "optics4f sampling" if purpose == "bench" else "optics4f design"
-    print(f"wrote {out}. Next: {do} {out}")
+    first = f"Fill in {', '.join(blanks)}; then" if (blanks := to_be_filled_in(text)) else "Next:"
+    print(f"wrote {out}. {first} {do} {out}")
 
 
 def schema() -> None:
@@ -60,6 +65,8 @@ def devices(
 ) -> None:
     """List the device presets, or show one: every number with its source.
 
+    The list says which numbers no source gives: a bench wants them stated.
+
     Example: optics4f devices meadowlark-1920x1152
     """
     with errors_in_one_line():
@@ -69,9 +76,16 @@ def devices(
                 print(json.dumps(listed))
             else:
                 for kind, slugs in listed.items():
-                    print(f"{kind}:", *slugs, sep="\n  ")
+                    print(f"{kind}:", *(f"{slug}{_to_state(kind, slug)}" for slug in slugs), sep="\n  ")
             return
         _show(any_device(name), as_json)
+
+
+def _to_state(kind: str, slug: str) -> str:
+    """What a configuration with this device has to state, for the list."""
+    read = {"slm": slm_device, "camera": camera_device}.get(kind)
+    names = to_be_stated(read(slug)) if read is not None else []
+    return f"  (to be stated: {', '.join(names)})" if names else ""
 
 
 def _show(device: Device, as_json: bool) -> None:

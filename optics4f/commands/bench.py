@@ -66,7 +66,7 @@ def sampling(
 
 def simulate(
     config: Config,
-    image: Annotated[Path, typer.Option(help="Object: any image file; it is made gray and resized.")],
+    image: Annotated[Path, typer.Option(help="Object: any image file; made gray and fitted in, black beside it.")],
     out: Annotated[Path, typer.Option(help="PNG with the object and a camera frame per mask.")] = Path("frames.png"),
     masks: Annotated[Path | None, typer.Option(help="Bundle whose masks to show; flat masks without.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the camera noise.")] = 0,

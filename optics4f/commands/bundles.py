@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..console import errors_in_one_line, working
+from ..console import working
 from ..files import refuse_overwriting
 from .arguments import Json, MaskBundle, counted
+from .bundle_errors import bundle_errors_in_one_line
 
 
 def verify(bundle: MaskBundle, as_json: Json = False) -> None:
@@ -22,13 +23,14 @@ def verify(bundle: MaskBundle, as_json: Json = False) -> None:
 
     Example: optics4f verify runs/demo/masks.h5
     """
-    import torch
+    with bundle_errors_in_one_line(bundle), working("simulating the frames again"):
+        import torch
 
-    from ..bundle import BundleError, verify_bundle
-    from ..units import engineering
+        from ..bundle import verify_bundle
+        from ..units import engineering
 
-    with errors_in_one_line(BundleError), working("simulating the frames again"), torch.no_grad():
-        proven = verify_bundle(bundle)
+        with torch.no_grad():
+            proven = verify_bundle(bundle)
     facts = {
         "masks": len(proven.levels),
         "frames": len(proven.frames) * len(proven.levels),
@@ -55,10 +57,10 @@ def inspect(
 
     Example: optics4f inspect runs/demo/masks.h5 --picture masks.png
     """
-    from ..bench import summary, write_contact_sheet
-    from ..bundle import BundleError, read_bundle
+    with bundle_errors_in_one_line(bundle):
+        from ..bench import summary, write_contact_sheet
+        from ..bundle import read_bundle
 
-    with errors_in_one_line(BundleError):
         read = read_bundle(bundle)
         rows = summary(read)
         if picture is not None:
@@ -84,10 +86,9 @@ def diff(
 
     Example: optics4f diff monday.h5 tuesday.h5
     """
-    from ..bench import diff as differences
-    from ..bundle import BundleError
+    with bundle_errors_in_one_line(first, second):
+        from ..bench import diff as differences
 
-    with errors_in_one_line(BundleError):
         found = differences(first, second)
     if as_json:
         print(json.dumps([{"name": d.name, "text": d.text} for d in found]))
@@ -110,10 +111,9 @@ def export(
 
     Example: optics4f export runs/demo/masks.h5 --out slides
     """
-    from ..bench import export_images
-    from ..bundle import BundleError
+    with bundle_errors_in_one_line(bundle):
+        from ..bench import export_images
 
-    with errors_in_one_line(BundleError):
         paths = export_images(bundle, out, device=device or None)
     if as_json:
         print(json.dumps({"pictures": [str(path) for path in paths]}))
@@ -133,11 +133,11 @@ def report(
 
     Example: optics4f report runs/demo/masks.h5 --metrics runs/demo/metrics.json --out report.html
     """
-    import torch
+    with bundle_errors_in_one_line(bundle, measured=measured), working("writing the page"):
+        import torch
 
-    from ..bundle import BundleError
-    from ..report.of_bundle import run_report
+        from ..report.of_bundle import run_report
 
-    with errors_in_one_line(BundleError), working("writing the page"), torch.no_grad():
-        size = run_report(bundle, out, measured=measured, metrics=metrics).stat().st_size
+        with torch.no_grad():
+            size = run_report(bundle, out, measured=measured, metrics=metrics).stat().st_size
     print(json.dumps({"report": str(out), "bytes": size}) if as_json else f"wrote {out}, {size / 1e6:.2f} MB")

@@ -11,6 +11,7 @@ import typer
 from ..console import errors_in_one_line, working
 from ..units import engineering
 from .arguments import Config, Json, MaskBundle, print_table
+from .bundle_errors import bundle_errors_in_one_line
 
 FREE = (
     "slm_shift",
@@ -96,13 +97,13 @@ def compare(
 
     Example: optics4f compare masks.h5 measured.h5 --out page.html
     """
-    import torch
+    with bundle_errors_in_one_line(bundle, measured=measured), working("comparing"):
+        import torch
 
-    from ..bundle import BundleError
-    from ..compare import run_compare
+        from ..compare import run_compare
 
-    with errors_in_one_line(BundleError), working("comparing"), torch.no_grad():
-        found = run_compare(bundle, measured, out)
+        with torch.no_grad():
+            found = run_compare(bundle, measured, out)
     typer.echo("".join(f"warning: {doubt}\n" for doubt in found.warnings), err=True, nl=False)
     where = found.registration
     if as_json:

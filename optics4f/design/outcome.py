@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -10,11 +9,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
-_SILENT_SECONDS = 2.0  # what ends sooner needs no bar
+from .progress import search
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +78,7 @@ class Watch(AbstractContextManager):
         self.label = label
         self.reason = f"{iterations} iterations done"
         self.losses: list[Tensor] = []
-        self._bar: Progress | None = None
+        self._searching = search(label, iterations)
         self._begin = time.perf_counter()
         self._record, self._since = None, 0
 
@@ -90,18 +87,22 @@ class Watch(AbstractContextManager):
         """Since it began."""
         return time.perf_counter() - self._begin
 
+    def __enter__(self) -> Watch:
+        self._bar = self._searching.__enter__()
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._searching.__exit__(kind, error, traceback)
 
     def goes_on(self, loss: Tensor) -> bool:
         """Note a loss, shape ``(starts, masks)``; whether another iteration should follow."""
         loss = loss.detach().to("cpu", torch.float64)
         self.losses.append(loss)
         done, seconds = len(self.losses) - 1, self.seconds
-        self._show(done, seconds)
+        if done:
+            self._bar.advance(note=f"{loss.min().item():.4g}")
         if not torch.isfinite(loss).any():
             self.reason = f"the loss is no longer finite after {done} iterations"
             return False
@@ -125,14 +126,6 @@ class Watch(AbstractContextManager):
             return False
         self.reason = f"no better by {self.tolerance:g} in {self.patience} iterations"
         return True
-
-    def _show(self, done: int, seconds: float) -> None:
-        if self._bar is None and seconds > _SILENT_SECONDS and sys.stderr.isatty():
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(self.label, total=self.limit)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=f"{self.label} {self.losses[-1].min().item():.4g}")
 
 
 def random_phase(shape: tuple[int, ...], seed: int) -> Tensor:

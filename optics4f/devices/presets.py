@@ -104,7 +104,7 @@ def _find(name: str, known: Mapping[str, Any], kind: str) -> Any:
         return known[name]
     near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     nearest = f' Nearest: "{near[0]}".' if near else ""
-    lists = "optics4f devices" if kind == "device" else f'device_names("{kind}")'
+    lists = "optics4f devices" if kind != "component" else 'device_names("component")'
     raise ValueError(
         f'{kind} must be a known device, got "{name}".{nearest} {lists} lists all {len(known)}; '
         f"{OWN_DEVICES} names TOML files of your own."

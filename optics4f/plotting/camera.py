@@ -69,16 +69,17 @@ def plot_convolution(
     left, right = figure.subfigures(1, 2, width_ratios=(4.2, 1.35 * shown))
     ax = left.add_subplot()
     grid = Grid(tuple(frame.shape), pitch)
-    y, x = (axis.flatten() * 1e3 for axis in grid.coordinates())
-    extent = (x[0].item(), x[-1].item(), y[-1].item(), y[0].item())
-    values = as_array(frame)
-    image = ax.imshow(values, cmap="magma", extent=extent, vmax=np.quantile(values, 0.999))
+    values, unit = plane_values(frame, grid, "frame"), length_unit(grid)
+    image = draw(ax, values, grid, unit, cmap="magma", norm=Normalize(values.min(), np.quantile(values, 0.999)))
+    height, width = (n // 2 + 0.5 for n in grid.shape)  # from the upper left edge to the axis
+    step = pitch / unit[1]
     for rows, columns in windows:
-        corner = (x[columns.start].item(), y[rows.start].item())
-        size = ((columns.stop - columns.start) * pitch * 1e3, (rows.stop - rows.start) * pitch * 1e3)
+        corner = ((columns.start - width) * step, (rows.start - height) * step)
+        size = ((columns.stop - columns.start) * step, (rows.stop - rows.start) * step)
         ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=0.6))
-    ax.set(xlabel="x [mm]", ylabel="y [mm]", title="Camera frame and windows")
-    colour_bar(image, ax, "signal [white object pixel]")
+    ax.set_title("Camera frame and windows")
+    # Inside the axes' own coordinates: as high as the frame, whatever room is above and below it.
+    image.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.05, 1)), label="signal [white object pixel]")
     for column, axes in enumerate(np.atleast_2d(right.subplots(3, shown, squeeze=False).T)[:shown]):
         limit = float(wanted[column].abs().max())
         panels = (measured[column], wanted[column], measured[column] - wanted[column])

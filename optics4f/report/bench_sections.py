@@ -16,6 +16,7 @@ from ..fourf import FourF
 from ..sampling import SamplingError
 from ..units import engineering
 from .layout import Report
+from .markup import micro
 from .pictures import Picture, grey_picture, intensity_picture, phase_picture, signed_picture
 from .planes import Walk, spread, walk
 
@@ -90,7 +91,7 @@ def _bench(page: Report, subject: Subject) -> None:
         with page.details(f"Sampling conditions of the {route} route"):
             page.table(rows, caption="Sampling conditions")
     with page.details("Every effect with its strength"):
-        page.code(str(subject.bench))
+        page.code(micro(str(subject.bench)))
 
 
 def _masks(page: Report, subject: Subject) -> None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..files import written_whole
-from .markup import bar, panel, source, wheel_with_marks
+from .markup import bar, micro, panel, source, wheel_with_marks
 from .pictures import Picture
 from .template import PAGE, SCRIPT, STYLE
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_WORD, _SENTENCE = 16, 40  # characters: up to the one texts are not broken, beyond the other they need a width
 
 
 class Report:
@@ -57,10 +58,10 @@ class Report:
     def paragraph(self, text: str) -> None:
         """Text; an empty line starts a new paragraph."""
         for part in re.split(r"\n\s*\n", text.strip()):
-            self._add(f"<p>{escape(part)}</p>")
+            self._add(f"<p>{_text(part)}</p>")
 
     def code(self, text: str) -> None:
-        """Text as it stands, in a fixed-width face: a configuration, a ``repr``."""
+        """Text as it stands, in a fixed-width face: a configuration, which may be copied, a ``repr``."""
         self._add(f'<pre class="scroll" role="group" tabindex="0" aria-label="text">{escape(text)}</pre>')
 
     def table(
@@ -88,24 +89,25 @@ class Report:
         for name, wanted in (("columns", columns), ("formatters", formatters)):
             if rows and (unknown := [key for key in wanted if key not in keys]):
                 raise ValueError(f"{name} must be keys of the rows ({', '.join(keys)}), got {', '.join(unknown)}.")
-        numeric = {key for key in columns if _all_numbers(row.get(key) for row in rows)}
-        title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
-        head = "".join(
-            f'<th scope="col"{_number_class(key in numeric)}>{escape(heading)}</th>' for key, heading in columns.items()
-        )
+        written = [{key: _written(row.get(key), formatters.get(key)) for key in columns} for row in rows]
+        kinds = {
+            key: "number" if _all_numbers(row.get(key) for row in rows) else _kind_of(row[key] for row in written)
+            for key in columns
+        }
+        title = f"<caption><span>{_text(caption)}</span></caption>" if caption else ""
+        head = "".join(f'<th scope="col"{_class(kinds[key])}>{_text(heading)}</th>' for key, heading in columns.items())
         body = []
-        for row in rows:
+        for row in written:
             cells = []
             for column, key in enumerate(columns):
-                text = escape(_written(row.get(key), formatters.get(key)))
                 start, end = ('th scope="row"', "th") if column == 0 else ("td", "td")
-                cells.append(f"<{start}{_number_class(key in numeric)}>{text}</{end}>")
+                cells.append(f"<{start}{_class(kinds[key])}>{_text(row[key])}</{end}>")
             body.append(f"<tr>{''.join(cells)}</tr>")
         if not rows:
             body.append(f'<tr><td colspan="{max(len(columns), 1)}">no rows</td></tr>')
         # Focusable, so that a table wider than the screen scrolls from the keyboard as well.
         self._add(
-            f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(caption or "table")}">'
+            f'<div class="scroll" role="group" tabindex="0" aria-label="{_text(caption or "table")}">'
             f"<table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table></div>"
         )
 
@@ -124,7 +126,7 @@ class Report:
             raise ValueError(f"alt must not be empty, got {alt!r}. Say in words what the figure shows.")
         if not png.startswith(_PNG):
             raise ValueError(f"png must be a PNG file, got {len(png)} bytes that start with {png[:8]!r}.")
-        below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+        below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
         self._add(
             f'<figure><div class="wide" role="group" tabindex="0" aria-label="figure"><img {source(png)} '
             f'alt="{escape(alt)}"></div>{below}</figure>'
@@ -166,7 +168,7 @@ class Report:
     def tab(self, title: str) -> Iterator[None]:
         """One panel of :meth:`tabs`, and its name."""
         level = f"h{min(self._depth + 2, 6)}"
-        self._add(f'<div class="panel"><{level}>{escape(title)}</{level}>')
+        self._add(f'<div class="panel"><{level}>{_text(title)}</{level}>')
         try:
             yield
         finally:
@@ -175,7 +177,7 @@ class Report:
     @contextmanager
     def details(self, summary: str) -> Iterator[None]:
         """What is shown to those who ask for it."""
-        self._add(f"<details><summary>{escape(summary)}</summary>")
+        self._add(f"<details><summary>{_text(summary)}</summary>")
         try:
             yield
         finally:
@@ -190,41 +192,41 @@ class Report:
             headings: Of names and values.
             caption: Above.
         """
-        title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
-        first, last = map(escape, headings)
+        title = f"<caption><span>{_text(caption)}</span></caption>" if caption else ""
+        first, last = map(_text, headings)
         names = f'<th scope="col">{first}</th><td></td><th scope="col" class="number">{last}</th>'
         body = "\n".join(
-            f'<tr><th scope="row">{escape(row["name"])}</th><td>{bar(row)}</td>'
-            f'<td class="number">{escape(row["text"])}</td></tr>'
+            f'<tr><th scope="row">{_text(row["name"])}</th><td>{bar(row)}</td>'
+            f'<td class="number">{_text(row["text"])}</td></tr>'
             for row in rows
         )
         self._add(
-            f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(caption or headings[1])}">'
+            f'<div class="scroll" role="group" tabindex="0" aria-label="{_text(caption or headings[1])}">'
             f'<table class="bars">{title}<thead><tr>{names}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
         )
 
     def keyvalues(self, values: Mapping[str, Any]) -> None:
         """Names and values, such as seeds, versions and checksums."""
-        pairs = (f"<dt>{escape(str(key))}</dt><dd>{escape(_written(value))}</dd>" for key, value in values.items())
+        pairs = (f"<dt>{_text(str(key))}</dt><dd>{_text(_written(value))}</dd>" for key, value in values.items())
         self._add("<dl>" + "\n".join(pairs) + "</dl>")
 
     def html(self) -> str:
         """The page."""
         contents = "\n".join(
-            f'<li><a href="#{escape(anchor)}">{escape(title)}</a></li>' for anchor, title, _ in self._sections
+            f'<li><a href="#{escape(anchor)}">{_text(title)}</a></li>' for anchor, title, _ in self._sections
         )
         navigation = f'<nav aria-label="Contents"><h2>Contents</h2>\n<ol>\n{contents}\n</ol></nav>' if contents else ""
         sections = "\n".join(
-            f'<section aria-labelledby="{escape(anchor)}">\n<h2 id="{escape(anchor)}">{escape(title)}</h2>\n'
+            f'<section aria-labelledby="{escape(anchor)}">\n<h2 id="{escape(anchor)}">{_text(title)}</h2>\n'
             + "\n".join(blocks)
             + "\n</section>"
             for anchor, title, blocks in self._sections
         )
-        subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>' if self.subtitle else ""
+        subtitle = f'<p class="subtitle">{_text(self.subtitle)}</p>' if self.subtitle else ""
         script = SCRIPT if self._tabbed else ""
         return PAGE.format(
             lang=escape(self.lang),
-            title=escape(self.title),
+            title=_text(self.title),
             policy=_policy(script),
             style=STYLE,
             script=f"<script>{script}</script>\n" if script else "",
@@ -259,8 +261,18 @@ def _all_numbers(values: Any) -> bool:
     return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
 
 
-def _number_class(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
+def _kind_of(texts: Iterable[str]) -> str:
+    """Class of a column of texts: where the screen has little room, sentences want it and words are not broken."""
+    longest = max(map(len, texts), default=0)
+    return "word" if longest <= _WORD else "prose" if longest > _SENTENCE else ""
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
+
+
+def _text(text: str) -> str:
+    return escape(micro(text))
 
 
 def _written(value: Any, formatter: Callable[[Any], str] | None = None) -> str:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from .pictures import Picture, colour_wheel
+
+_MICRO = re.compile(r"(?:(?<=\d )|(?<=\[))u(?=[mgsJWVA](?![\w/]|\.\w))")  # of 8 um and [um], not of a file "8 um.toml"
+
+
+def micro(text: str) -> str:
+    """Text for readers, in which micro is µ as it is on the axes: 8 um becomes 8 µm."""
+    return _MICRO.sub("µ", text)
 
 
 def source(png: bytes) -> str:

@@ -191,11 +191,12 @@ def design_section(page: Report, metrics: Mapping[str, Any]) -> None:
     page.section("Design", "How the masks were found, and what they come to with the effects of the panel.")
     lists = {name: values for name, values in metrics.items() if _numbers(values)}
     plain = (str, int, float, bool)
-    page.keyvalues({name: value for name, value in metrics.items() if isinstance(value, plain)})
+    page.keyvalues({_words(name): value for name, value in metrics.items() if isinstance(value, plain)})
     for length in sorted({len(values) for values in lists.values()}):
         merits = {name: values for name, values in lists.items() if len(values) == length}
         rows = [{"number": k} | {name: values[k] for name, values in merits.items()} for k in range(length)]
-        page.table(rows, caption="Figures of merit of each mask, wavelength or kernel.")
+        headings = {name: _words(name) for name in rows[0]}
+        page.table(rows, headings, caption="Figures of merit of each mask, wavelength or kernel.")
 
 
 def bounds(term: Mapping[str, Any] | None) -> str:
@@ -209,6 +210,11 @@ def bounds(term: Mapping[str, Any] | None) -> str:
 
     low, nominal, high = (written(term[key]) for key in ("low", "nominal", "high"))
     return nominal if low == high else f"{nominal} ({low} ... {high})"
+
+
+def _words(key: str) -> str:
+    """A key as words, which a narrow screen can break."""
+    return key.replace("_", " ")
 
 
 def _numbers(values: object) -> bool:

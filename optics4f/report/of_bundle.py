@@ -15,6 +15,7 @@ from ..units import engineering
 from .bench_sections import Subject, bench_sections
 from .layout import Report
 from .metrics import ablation_section, accuracy_section, cost_section, design_section, read_metrics
+from .tiles import tiles_section
 
 
 def run_report(
@@ -81,6 +82,7 @@ def bundle_page(
     )
     accuracy_section(page, metrics)
     design_section(page, metrics)
+    tiles_section(page, bundle, metrics)
     bench_sections(page, subject)
     ablation_section(page, metrics)
     cost_section(page, metrics)

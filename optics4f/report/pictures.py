@@ -127,7 +127,9 @@ def grey_picture(
     return _picture(_indices(shares), "grey", grid, whole, step, title, _joined(note, _averaged(step)), scale)
 
 
-def signed_picture(values: Tensor, grid: Grid, title: str, *, limit: float, what: str, side: int = SIDE) -> Picture:
+def signed_picture(
+    values: Tensor, grid: Grid, title: str, *, limit: float, what: str, note: str = "", side: int = SIDE
+) -> Picture:
     """Values ``(height, width)`` around zero from ``-limit`` to ``limit``; no colour where they are NaN.
 
     Arguments are those of :func:`grey_picture`.
@@ -139,7 +141,7 @@ def signed_picture(values: Tensor, grid: Grid, title: str, *, limit: float, what
     shares = np.clip(np.nan_to_num(array) / limit, -1, 1) / 2 + 0.5
     indices = np.where(np.isnan(array), _LEVELS, _indices(shares)).astype(np.uint8)
     whole, scale = (slice(None), slice(None)), (f"-{limit:g}", f"{limit:g}", what)
-    return _picture(indices, "signed", grid, whole, step, title, _picked(step), scale)
+    return _picture(indices, "signed", grid, whole, step, title, _joined(note, _picked(step)), scale)
 
 
 def colour_wheel(side: int = 192) -> bytes:

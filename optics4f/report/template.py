@@ -34,9 +34,11 @@ caption span { display: inline-block; position: sticky; left: 0; max-width: min(
 th, td { padding: .4rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 2px solid var(--faint); vertical-align: bottom; }
 thead td { border-bottom: 2px solid var(--faint); }
-tbody th { font-weight: 500; min-width: 8rem; }
+tbody th { font-weight: 500; }
+tbody th:not(.number):not(.word) { min-width: 8rem; }
 tbody tr:nth-child(even) { background: var(--stripe); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+tbody .word { white-space: nowrap; }
 .bars { width: 100%; max-width: 60rem; }
 .bars td:nth-child(2) { width: 50%; min-width: 8rem; vertical-align: middle; }
 .bars svg { display: block; width: 100%; height: .8rem; overflow: visible; }
@@ -93,12 +95,13 @@ summary { cursor: pointer; color: var(--link); width: fit-content; max-width: 10
   nav { position: sticky; top: 0; max-height: 100vh; overflow-y: auto; }
 }
 @media (max-width: 40rem) { figure .wide img { max-width: 34rem; } }
-@media (max-width: 30rem) { th, td { padding: .35rem .5rem; } td:last-child { min-width: 20rem; }
-  td { min-width: 6.5rem; }
-  .bars td { min-width: 0; } .bars .number { white-space: normal; } .bars tbody .number { min-width: 9rem; }
+@media (max-width: 30rem) { th, td { padding: .35rem .4rem; } .prose { min-width: 16rem; }
+  td { min-width: 5rem; } td.number, td.word { min-width: 0; } thead .number { white-space: normal; }
+  .bars td { min-width: 0; } .bars .number { white-space: normal; }
+  .bars tbody .number { min-width: 9rem; }
   .bars td:nth-child(2) { min-width: 4rem; }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
-  dd { margin-bottom: .5rem; } tbody th { min-width: 6.5rem; } }
+  dd { margin-bottom: .5rem; } tbody th:not(.number):not(.word) { min-width: 6.5rem; } }
 @media print { nav, .skip, [role=tablist] { display: none; } figure, tr { break-inside: avoid; }
   .scroll, .wide { overflow: visible; } .tabs > .panel, .tabs > .panel > :first-child { display: block !important; } }
 """

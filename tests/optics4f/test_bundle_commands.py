@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from optics4f.bundle import Bundle, write_bundle
+from optics4f.bundle import Bundle, write_arrays, write_bundle
 from optics4f.cli import app
 from tests.optics4f.test_bundle import CONFIG, made
 
@@ -68,6 +68,77 @@ def test_a_broken_file_is_one_line(files, command):
     printed = run(command, files / "broken.h5", *rest, code=1).output
     assert "broken.h5" in printed and "Traceback" not in printed
     assert not (files / "nothing").exists()
+
+
+# What each command that takes a bundle is called with besides it.
+TAKING = {
+    "verify": (),
+    "inspect": (),
+    "diff": ("{folder}/a.h5",),
+    "export": ("--out", "{folder}/nothing"),
+    "report": ("--out", "{folder}/nothing.html"),
+    "compare": ("{folder}/measured.h5", "--out", "{folder}/nothing.html"),
+}
+NO_BUNDLE = ("missing.h5", "empty.h5", "picture.png", "page.md", "measured.h5", "", "measured_truncated.h5")
+NOT_HOLDING = ("broken.h5", "tampered.h5", "header.h5", "shorter_than_its_header.h5")
+
+
+@pytest.fixture(scope="module")
+def strangers(files):
+    """Files that are no bundle, and bundles that do not hold."""
+    whole = (files / "a.h5").read_bytes()
+    (files / "empty.h5").touch()
+    Image.new("L", (64, 48)).save(files / "picture.png")
+    (files / "page.md").write_text("An optics4f-mask-bundle is an HDF5 file.\n" * 50)
+    write_arrays(files / "measured.h5", {"frames": np.ones((3, 2, 4, 7))})
+    (files / "measured_truncated.h5").write_bytes((files / "measured.h5").read_bytes()[:900])
+    (files / "shorter_than_its_header.h5").write_bytes(whole[:300])
+    (files / "header.h5").write_bytes(b"X" + whole[1:])
+    changed = bytearray(whole)
+    changed[-1] ^= 1
+    (files / "tampered.h5").write_bytes(changed)
+    return files
+
+
+def refused(command, name, folder, code):
+    """One line that names the file, and the exit code."""
+    rest = [word.format(folder=folder) for word in TAKING[command]]
+    result = run(command, folder / name, *rest, code=code)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(f"error: {folder / name}"), result.stderr
+    assert not result.stdout and not [path for path in folder.iterdir() if "nothing" in path.name]
+
+
+@pytest.mark.parametrize("name", NO_BUNDLE)
+@pytest.mark.parametrize("command", TAKING)
+def test_what_is_no_bundle_is_bad_input(command, name, strangers):
+    refused(command, name, strangers, 2)
+
+
+@pytest.mark.parametrize("name", NOT_HOLDING)
+def test_a_bundle_that_does_not_hold_fails_its_proof(name, strangers):
+    refused("verify", name, strangers, 1)
+
+
+@pytest.mark.parametrize("command", TAKING)
+def test_every_command_says_which_of_the_two_it_is(command, strangers):
+    refused(command, "broken.h5", strangers, 1)
+
+
+def test_either_file_of_two_may_be_at_fault(strangers):
+    for name, code in (("missing.h5", 2), ("picture.png", 2), ("broken.h5", 1)):
+        assert name in run("diff", strangers / "a.h5", strangers / name, code=code).stderr
+
+
+@pytest.mark.parametrize("name", ["missing.h5", "picture.png", "empty.h5", "measured_truncated.h5"])
+def test_measurements_that_are_none_are_bad_input(name, strangers):
+    page = strangers / "nothing.html"
+    for words in (
+        ("compare", strangers / "a.h5", strangers / name),
+        ("report", strangers / "a.h5", "--measured", strangers / name),
+    ):
+        assert name in run(*words, "--out", page, code=2).stderr
+        assert not page.exists()
 
 
 def test_another_device_is_refused(files):

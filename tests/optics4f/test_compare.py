@@ -170,4 +170,4 @@ def test_frames_of_something_else_are_refused(folder):
             compare(bundle, measured)
     arguments = ["compare", str(folder / "none.h5"), str(folder / "measured.h5"), "--out", str(folder / "no.html")]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 1 and result.output.count("\n") == 1
+    assert result.exit_code == 2 and result.output.count("\n") == 1

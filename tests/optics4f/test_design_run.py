@@ -1,6 +1,8 @@
 """From a TOML file to masks: what the bundle's camera sees is what was asked for."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from optics4f import design_run
 from optics4f.bundle import read_bundle, verify_bundle
-from optics4f.config import ConfigError, load_bench
-from optics4f.design_run import pixel_light, run_design
+from optics4f.config import ConfigError, bench_from, load_bench
+from optics4f.design_run import far_field, pixel_light, run_design
 from optics4f.routes import PSFRoute
 
 CONFIGS = Path(__file__).parents[2] / "experiments/configs"
@@ -88,8 +91,6 @@ def test_kernels_of_a_design_are_those_of_the_psf(tmp_path):
 
 
 def specification_weights(config: Path) -> list:
-    import tomllib
-
     return tomllib.loads(config.read_text())["design"]["target"]["weights"]
 
 
@@ -272,3 +273,60 @@ def test_what_a_design_cannot_do_is_said(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
         run_design(edited(tmp_path, "spots", *SMALL_SPOTS[:2], *changes), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_far_field_is_drawn_where_a_camera_sees_it(tmp_path, monkeypatch):
+    drawn = []
+
+    def recorded(figure, **options):
+        drawn.append(figure)
+        return png(figure, **options)
+
+    png = design_run.png
+    monkeypatch.setattr(design_run, "png", recorded)
+    # Two spots, 16 bins down and 40 to the right of the axis and 40 bins apart, of an SLM that is wider than high.
+    changes = (
+        ("shape = [512, 512]", "shape = [96, 240]"),
+        (
+            "count = [5, 8]\nspacing = [12, 8]\ncentre = [0.5, 0.5]",
+            "count = [1, 2]\nspacing = [1, 40]\ncentre = [16, 40]",
+        ),
+        ("iterations = 200", "iterations = 20"),
+    )
+    config = edited(tmp_path, "spots", *changes)
+    run_design(config, tmp_path / "out")
+    (ax,) = (ax for figure in drawn for ax in axes_of(figure) if ax.get_title() == "far field of mask 0")
+    light, (left, right, bottom, top) = np.asarray(ax.images[0].get_array()), ax.images[0].get_extent()
+    scale = 532e-9 * 0.125
+    size = {"mm": 1e-3, "µm": 1e-6}[re.search(r"\[(.*)\]", ax.get_xlabel())[1]]
+    for column in (20, 60):
+        y, x = 16 * scale / (96 * 9.2e-6) / size, column * scale / (240 * 9.2e-6) / size
+        row, place = (y - top) / (bottom - top) * light.shape[0], (x - left) / (right - left) * light.shape[1]
+        near = light[round(row - 0.5) - 3 : round(row - 0.5) + 4, round(place - 0.5) - 3 : round(place - 0.5) + 4]
+        peak = np.unravel_index(near.argmax(), near.shape)
+        # The spot is two and a half samples high: a sample is lambda f over the width.
+        assert np.abs(np.array(peak) - 3).max() <= 1
+        assert near.max() > 0.3 * light.max()
+
+
+def axes_of(drawn):
+    """Axes of a figure, or of that of an axes."""
+    return drawn.axes if isinstance(drawn.axes, list) else drawn.figure.axes
+
+
+@pytest.mark.parametrize("shape", [(24, 60), (60, 24)])
+def test_a_grating_sends_light_where_its_period_says(shape):
+    text = (CONFIGS / "design_spots.toml").read_text().replace("shape = [512, 512]", f"shape = {list(shape)}")
+    bench = bench_from(tomllib.loads(text), source="a bench").build(dtype=torch.complex128)
+    y, x = (torch.arange(n, dtype=torch.float64) for n in shape)
+    bench.slm.set_values((2 * torch.pi * (y[:, None] / 8 - x / 12)).remainder(2 * torch.pi)[None])
+    with torch.no_grad():
+        light, grid = far_field(bench)
+        behind = (bench.slm.modulation()[0] * pixel_light(bench)).abs().square().sum()
+    assert light.shape == grid.shape == (60, 60)
+    assert light.sum() == pytest.approx(behind.item(), rel=1e-9)
+    rows, columns = grid.coordinates()
+    place = divmod(light.argmax().item(), 60)
+    order = 532e-9 * 0.125 / 9.2e-6
+    assert rows[place[0]].item() == pytest.approx(order / 8, abs=grid.pitch)
+    assert columns[0, place[1]].item() == pytest.approx(-order / 12, abs=grid.pitch)

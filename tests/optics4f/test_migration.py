@@ -25,7 +25,7 @@ def torchoptics():
 
 @pytest.fixture
 def slmsuite():
-    return pytest.importorskip("slmsuite", reason='slmsuite is the oracle: pip install "optics4f[bench]"')
+    return pytest.importorskip("slmsuite", reason="slmsuite is the oracle: pip install '.[bench]'")
 
 
 def beam(grid: Grid) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import json
 import tomllib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from optics4f.cli import app
+from optics4f.config import validated
 from optics4f.console import errors_in_one_line
+from optics4f.design_config import DesignedBench
 from optics4f.elements import Camera
 from optics4f.elements.sensor import Sensor
 from optics4f.field import Intensity
@@ -49,12 +52,41 @@ def test_kernels_are_read_from_text_as_they_are_written():
         ("1 2\n3 x\n", r"mine\.txt:2: a kernel must be rows of numbers, got '3 x'"),
         ("1 2\n\n3 4 5\n", r"mine\.txt:3: a row must have 2 numbers as the first, got 3"),
         ("# nothing\n\n", "got heights of none"),
-        ("1 nan\n", "finite"),
+        ("1 nan\n", r"mine\.txt must hold finite numbers, got NaN at index \(0, 0, 1\)"),
+        ("1,,2\n3,,4\n5,,6\n", r"mine\.txt:1: a row must have one number between two commas, got '1,,2'.*Write 0"),
+        ("1,2,\n", r"mine\.txt:1: a row must have one number between two commas"),
+        ("1 2\n0,5 1,5\n", r"mine\.txt:2: .*decimals with a point"),
+        ("1 2\n\n0 0\n", "a number beside 0, got zeros alone in 2"),
     ],
 )
 def test_what_is_no_kernel_is_refused_with_its_line(text, message):
     with pytest.raises(ValueError, match=message):
         kernels_from_text(text, source="mine.txt")
+
+
+def test_what_a_spreadsheet_writes_is_read(tmp_path):
+    (tmp_path / "sheet.csv").write_bytes(b"\xef\xbb\xbf0,-1\r\n2,3\r\n,\r\n4,5\r\n6,7\r\n")  # a mark, an empty row
+    np.testing.assert_array_equal(read_kernels(tmp_path / "sheet.csv"), [[[0, -1], [2, 3]], [[4, 5], [6, 7]]])
+
+
+def test_an_array_that_is_no_kernel_is_refused_by_what_it_is(tmp_path):
+    for name, array, words in (
+        ("nan", [[0, 1, 2], [3, 4, np.nan]], r"nan\.npy must hold finite numbers, got NaN at index \(1, 2\)"),
+        ("inf", [[0, -np.inf]], r"inf\.npy must hold finite numbers, got inf at index \(0, 1\)"),
+        ("line", [0.0, 1], r"line\.npy must have 2 or 3 dimensions and be filled, got shape \(2,\)"),
+        ("dark", np.zeros((2, 3)), "a number beside 0, got zeros alone in 1"),
+    ):
+        np.save(tmp_path / f"{name}.npy", array)
+        with pytest.raises(ValueError, match=words):
+            read_kernels(tmp_path / f"{name}.npy")
+
+
+def test_kernels_that_are_not_square_are_for_kernels_not_for_tiles(tmp_path):
+    np.save(tmp_path / "wide.npy", np.arange(45).reshape(5, 9))
+    with pytest.raises(ValueError, match=r"wide\.npy must hold square kernels for tiles, got 5 x 9\. Pad .* 9 x 9\."):
+        new_configuration(SLM, "tiles", kernels=tmp_path / "wide.npy")
+    content = tomllib.loads(new_configuration(SLM, "kernels", kernels=tmp_path / "wide.npy"))
+    np.testing.assert_array_equal(content["design"]["target"]["weights"], np.arange(45).reshape(1, 5, 9))
 
 
 def test_one_kernel_may_be_a_plain_array(tmp_path):
@@ -93,6 +125,34 @@ def test_kernels_and_a_picture_are_for_those_who_take_them(tmp_path):
         new_configuration(SLM, kernels=path)
     with pytest.raises(ValueError, match="no such file"):
         new_configuration(SLM, "tiles", picture=tmp_path / "none.png")
+
+
+def test_what_is_no_picture_is_refused_before_anything_is_written(tmp_path):
+    Image.new("L", (40, 30), 200).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("cut.png", "text.png", "."):
+        with pytest.raises(ValueError, match="image|picture"):
+            new_configuration(SLM, "tiles", picture=tmp_path / name)
+
+
+def test_a_picture_is_found_from_the_folder_of_the_file(tmp_path, monkeypatch):
+    for name in ("shell", "shell/pictures", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "shell")
+    Image.new("L", (4, 4)).save("pictures/ä🔬.png")
+    for out, stated in (("here.toml", "pictures/ä🔬.png"), ("../elsewhere/there.toml", "../shell/pictures/ä🔬.png")):
+        words = ["new", SLM, "--for", "tiles", "--picture", "pictures/ä🔬.png", "--out", out]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        path = tmp_path / "shell" / out
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert written["design"]["target"]["picture"] == stated
+        monkeypatch.chdir(tmp_path)  # the shell stands where it likes
+        found = validated(DesignedBench, written, source=str(path)).design.target.picture
+        assert found.samefile(tmp_path / "shell/pictures/ä🔬.png")
+        monkeypatch.chdir(tmp_path / "shell")
+    printed = tomllib.loads(new_configuration(SLM, "tiles", picture=Path("pictures/ä🔬.png")))  # to be saved anywhere
+    assert printed["design"]["target"]["picture"] == str(tmp_path / "shell/pictures/ä🔬.png")
 
 
 def test_the_command_takes_kernels(tmp_path):

@@ -364,3 +364,54 @@ def test_brightness_grows_with_the_value_for_any_colour_vision():
 def test_a_png_is_made_of_an_axes_too():
     ax = plotting.plot_convergence(torch.tensor([1.0, 0.5]))
     assert plotting.png(ax) == plotting.png(ax.figure)
+
+
+@pytest.fixture
+def convolution():
+    """Two kernels in front of a camera of 12 x 20 pixels of 50 um, and the figure of them."""
+    frame = torch.arange(240.0).view(12, 20)
+    windows = [(slice(1, 5), slice(2, 7)), (slice(8, 12), slice(15, 20))]
+    measured, wanted = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(3))
+    figure = plotting.plot_convolution(frame, windows, measured, wanted, pitch=50e-6)
+    return frame, windows, measured, wanted, figure
+
+
+def test_windows_are_drawn_around_the_camera_pixels_they_hold(convolution):
+    frame, windows, *_, figure = convolution
+    ax = figure.axes[0]
+    np.testing.assert_array_equal(ax.images[0].get_array(), frame)
+    left, right, bottom, top = ax.images[0].get_extent()
+    # Pixel 10 of 20 and pixel 6 of 12 are centred on the axis: 10.5 pixels to the left of it, 9.5 to the right.
+    assert (left, right, bottom, top) == pytest.approx((-0.525, 0.475, 0.275, -0.325))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x [mm]", "y [mm]")
+    for patch, (rows, columns) in zip(ax.patches, windows, strict=True):
+        (x0, y0), (x1, y1) = patch.get_bbox().get_points()
+        pixels = [(x0 - left) / 0.05, (x1 - left) / 0.05, (y0 - top) / 0.05, (y1 - top) / 0.05]
+        assert pixels == pytest.approx([columns.start, columns.stop, rows.start, rows.stop], abs=1e-9)
+
+
+def test_a_convolution_names_what_was_measured_and_what_conv2d_says(convolution):
+    _, _, measured, wanted, figure = convolution
+    panels = [ax for ax in figure.axes if ax.images and ax.images[0].get_array().shape == (4, 5)]
+    assert len(panels) == 6
+    rows = {panel.get_ylabel(): panel for panel in panels if panel.get_ylabel()}
+    expected = {"measured": measured, "conv2d": wanted, "difference": measured - wanted}
+    assert set(rows) == set(expected)
+    for name, first in rows.items():
+        top = first.get_position().y0
+        row = sorted((ax for ax in panels if ax.get_position().y0 == top), key=lambda ax: ax.get_position().x0)
+        for k, ax in enumerate(row):
+            np.testing.assert_allclose(ax.images[0].get_array(), expected[name][k], rtol=1e-6)
+            limit = wanted[k].abs().max().item()
+            assert ax.images[0].get_clim() == pytest.approx((-limit, limit))
+        assert len(row) == 2
+    assert {"kernel 0", "kernel 1"} <= {ax.get_title() for ax in panels}
+
+
+def test_the_colour_bar_of_a_convolution_is_as_high_as_its_frame(convolution):
+    figure = convolution[-1]
+    figure.canvas.draw()
+    frame = figure.axes[0]
+    (bar,) = frame.child_axes
+    assert bar.get_window_extent().height == pytest.approx(frame.get_window_extent().height, rel=0.01)
+    assert bar.get_ylabel() == "signal [white object pixel]"

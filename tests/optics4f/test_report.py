@@ -223,3 +223,38 @@ def test_an_older_page_stands_when_writing_fails(tmp_path):
         report.write(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("8 um", "8 µm"),
+        ("at most 8.5 um, got 3 um. Use more.", "at most 8.5 µm, got 3 µm. Use more."),
+        ("20 us (5 us ... 30 us)", "20 µs (5 µs ... 30 µs)"),
+        ("3 uJ;", "3 µJ;"),
+        ("[um]", "[µm]"),
+        ("3 use it, tell us, 5 um.toml, runs/5 um/masks.h5", "3 use it, tell us, 5 um.toml, runs/5 um/masks.h5"),
+    ],
+)
+def test_micro_is_written_as_on_the_axes_wherever_there_is_text(text, shown):
+    page = Report(text, text)
+    page.section(text, text)
+    page.keyvalues({text: text})
+    page.table([{text: text}], caption=text)
+    page.bars([{"name": text, "text": text, "low": 0, "value": 0, "high": 1, "seeds": ()}], headings=(text, text))
+    with page.details(text), page.tabs("Wavelength"), page.tab(text):
+        page.paragraph(text)
+    page.figure(picture(), "words", text)
+    page.code(text)
+    found = Page(page.html())
+    for tag in ("h1", "h2", "h3", "p", "a", "dt", "dd", "th", "td", "caption", "summary", "figcaption"):
+        words = [word for word in found.texts(tag) if word and word not in ("Contents", "Skip to the content")]
+        assert words and set(words) == {shown}, tag
+    assert found.texts("pre") == [text]  # a configuration may be copied from there
+
+
+def test_columns_of_words_numbers_and_sentences_are_told_apart():
+    page = Report("Report")
+    page.table([{"name": "one", "number": 1.5, "word": "11 ... 42", "sentence": "x" * 41, "between": "x" * 20}])
+    found = Page(page.html())
+    assert [a.get("class", "") for a, _ in found.all("td")] == ["number", "word", "prose", ""]

@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from optics4f.report import Report
+from optics4f.report.metrics import design_section
 from optics4f.report.of_bundle import run_report
 from tests.optics4f.report_pages import write_files
 
@@ -207,3 +209,22 @@ def test_without_scripts_all_panels_are_shown(page, tmp_path):
     (tmp_path / "plain.html").write_text(with_script(without, count))
     dom, _ = browse(tmp_path / "plain.html", tmp_path)
     assert int(re.search(r'data-shown="(\d+)"', dom)[1]) == html.count('class="panel"') > 20
+
+
+def test_numbers_of_a_design_fit_into_a_narrow_window(tmp_path):
+    page = Report("Report")
+    design_section(page, {"method": "weighted_gs", "kernel_cosine": [1.0, 0.9999], "output_cosine": [0.9994, 0.9]})
+    rows = [{"kernel": "0 +", "centre (y, x)": "(-34, -17)", "camera rows": "11 ... 42", "columns": "48 ... 79"}]
+    page.table(rows, caption="Plan")
+    widths = """parent.postMessage({width: window.innerWidth, over: [...document.querySelectorAll(".scroll")]
+      .map((box) => box.scrollWidth - box.clientWidth)}, "*");"""
+    (tmp_path / "copy.html").write_text(
+        page.html()
+        .replace("</body>", f"<script>{widths}</script></body>")
+        .replace("img-src data:", "script-src 'unsafe-inline'; img-src data:")
+    )
+    frames = '<iframe src="copy.html" width="360" height="800"></iframe>'
+    (tmp_path / "around.html").write_text(AROUND.format(frames=frames))
+    dom, _ = browse(tmp_path / "around.html", tmp_path)
+    (answer,) = json.loads(re.search(r'data-found="([^"]*)"', dom)[1].replace("&quot;", '"'))
+    assert answer == {"width": 360, "over": [0, 0]}

@@ -159,7 +159,7 @@ def test_the_page_has_all_its_parts_and_stays_small(files):
 def test_what_is_not_known_is_left_out(files):
     run_report(files / "masks.h5", files / "bare.html")
     page = Page((files / "bare.html").read_text())
-    assert {"Accuracy", "Fidelity", "Cost", "Design"} & set(page.texts("h2")) == set()
+    assert {"Accuracy", "Fidelity", "Cost", "Design", "Kernels"} & set(page.texts("h2")) == set()
     assert "No measured frames were given" in "".join(page.texts("p"))
     assert not [a for a, _ in page.all("img") if a["alt"].startswith("Measured")]
 
@@ -258,11 +258,11 @@ def test_metrics_that_are_none_are_one_line(files, tmp_path, metrics_text, messa
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_damaged_file_ends_with_1_and_is_named(files, tmp_path):
+def test_a_damaged_bundle_ends_with_1_and_what_is_no_measurement_with_2(files, tmp_path):
     broken = tmp_path / "broken.h5"
     broken.write_bytes((files / "masks.h5").read_bytes()[:5000])
     assert "broken.h5" in run(broken, "--out", tmp_path / "page.html", code=1).output
-    wrong = run(files / "masks.h5", "--measured", files / "metrics.json", "--out", tmp_path / "page.html", code=1)
+    wrong = run(files / "masks.h5", "--measured", files / "metrics.json", "--out", tmp_path / "page.html", code=2)
     assert wrong.output.count("metrics.json") == 1
     assert list(tmp_path.iterdir()) == [broken]
 

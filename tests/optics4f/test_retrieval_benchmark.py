@@ -41,7 +41,7 @@ def test_without_slmsuite_the_rows_say_how_to_install_it(monkeypatch):
     assert all(row["uniformity"] > 0.3 for row in ours)
     assert all(row["iterations"] == 10 for row in ours)
     page = benchmark.retrieval_markdown(rows, {"torch": torch.__version__})
-    assert 'pip install "optics4f[peers]"' in page
+    assert "pip install '.[peers]'" in page
     assert "8 x 8 spots" in page
     with pytest.raises(ImportError, match="slmsuite must be installed"):
         benchmark.slmsuite_algorithms()

@@ -1,14 +1,11 @@
 """Masks by gradient through the device: levels, gaps, wavelengths, benches, any loss."""
 
 import math
-import time
-from types import SimpleNamespace
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 
-from optics4f.design import TargetLoss, descend, gerchberg_saxton, image, outcome, spot_array
+from optics4f.design import TargetLoss, descend, gerchberg_saxton, image, spot_array
 from optics4f.elements import SLM, AmplitudeSLM
 from optics4f.grid import Grid
 from optics4f.metrics import rms_error
@@ -181,21 +178,6 @@ def test_a_loss_that_breaks_ends_the_run_with_the_last_good_mask():
     assert "no longer finite" in found.reason
     assert torch.isfinite(found.chosen).all()
     assert found.final.item() == found.losses[2].item()
-
-
-@pytest.mark.parametrize(("terminal", "seconds", "drawn"), [(True, 0, False), (False, 5, False), (True, 5, True)])
-def test_the_bar_waits_two_seconds_and_needs_a_terminal(monkeypatch, terminal, seconds, drawn):
-    bars = []
-    stream = SimpleNamespace(isatty=lambda: terminal, write=len, flush=lambda: None)
-    monkeypatch.setattr(outcome.sys, "stderr", stream)
-    monkeypatch.setattr(outcome, "Progress", lambda **arguments: bars.append(MagicMock()) or bars[-1])
-    with outcome.Watch(9, patience=None, tolerance=0.0, time_limit=None, label="test") as watch:
-        watch._begin = time.perf_counter() - seconds
-        assert watch.goes_on(torch.ones(1, 1))
-    assert len(bars) == drawn
-    for bar in bars:
-        bar.start.assert_called_once()
-        bar.stop.assert_called_once()
 
 
 def test_refusals():

@@ -323,6 +323,6 @@ def test_a_missing_slmsuite_is_named_with_the_line_that_installs_it(tmp_path, mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "slmsuite", None)  # as if it were not installed
     with pytest.raises(
-        ImportError, match=r'slmsuite must be installed, got none. Run: pip install "optics4f\[bench\]"'
+        ImportError, match=r"slmsuite must be installed, got none. Run in the checkout: pip install '.\[bench\]'"
     ):
         to_slmsuite(specified(tmp_path))
