@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from .plotting import (
     png,
 )
 
+_MISSED = 0.1  # relative RMS error of a kernel or field from which on a user is told
 WRITTEN = (
     *("masks.h5", "metrics.json", "masks.png", "merits.png", "far_field.png", "convergence.png", "frames.png"),
     "convolution.png",
@@ -107,6 +109,13 @@ def _pattern(stated: DesignedBench, bench: FourF, text: str) -> Result:
         "levels": 2**bench.slm.bit_depth,
         **_merits(bench, found, target, design),
     }
+    worst = max(metrics["rms_error"], default=0.0)
+    if target.wanted.is_complex() and worst > _MISSED:
+        warnings.warn(
+            f"the masks miss the wanted {design.target.kind} by {worst:.0%} (relative RMS error). More iterations, "
+            "less efficiency, or more SLM pixels help: taps closer than the light resolves cannot all be had.",
+            stacklevel=2,
+        )
     figures = _figures(bench, found, frames, point) | _compared(bench, target, design)
     return Bundle(levels, text, point, frames, quiet, design.seed), metrics, figures
 

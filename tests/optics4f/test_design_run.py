@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -330,3 +331,12 @@ def test_a_grating_sends_light_where_its_period_says(shape):
     order = 532e-9 * 0.125 / 9.2e-6
     assert rows[place[0]].item() == pytest.approx(order / 8, abs=grid.pitch)
     assert columns[0, place[1]].item() == pytest.approx(-order / 12, abs=grid.pitch)
+
+
+def test_kernels_that_do_not_come_out_are_told_of(tmp_path):
+    laplace = ("[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]", "[[0, -1, 0], [-1, 4, -1], [0, -1, 0]]")
+    with pytest.warns(UserWarning, match=r"the masks miss the wanted kernels by \d\d% \(relative RMS error\)"):
+        run_design(edited(tmp_path, "kernels", laplace, ("iterations = 300", "iterations = 1")), tmp_path / "out")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the masks miss")
+        run_design(edited(tmp_path, "kernels", laplace, ("iterations = 300", "iterations = 100")), tmp_path / "other")
