@@ -163,11 +163,13 @@ class Tolerance:
     below: bool
 
     def written(self, effect: BenchEffect) -> str:
-        """``6.2 um (4.1 um ... 8.8 um)``, or that it was not reached."""
+        """``6.2 um (4.1 um ... 8.8 um)``, or that it was not reached; of one seed, which has no interval, ``6.2 um``."""
         if self.below:
             return f"stricter than {effect.written(self.weakest)}"
         if self.strength is None:
             return f"not reached up to {effect.written(self.strongest)}"
+        if self.strict == self.lax == self.strength:
+            return effect.written(self.strength)
         first = f"stricter than {effect.written(self.weakest)}" if self.strict is None else effect.written(self.strict)
         last = "not reached" if self.lax is None else effect.written(self.lax)
         return f"{effect.written(self.strength)} ({first} ... {last})"

@@ -172,6 +172,7 @@ def test_one_student_has_costs_without_intervals_and_doubts_all():
     found = lines("ideal", (0.9, 0.9, 0.9)) + lines("alone", (0.8, 0.8, 0.8), "slm_shift", 2e-5)
     ledger = Ledger([line for line in found + lines("alone", (0.9,) * 3, "slm_bits", 8) if line["seed"] == 0], asked)
     assert ledger.cost("slm_shift", 2e-5).written() == "10.00"
+    assert ledger.tolerance("slm_shift").written(BENCH_EFFECTS["slm_shift"]) == "2 um"
     assert "slm_shift at 20 um (10.00 points, not told from none)" in verdict(ledger)
     FidelityStudy.model_validate(
         {
