@@ -163,7 +163,7 @@ class Tolerance:
     below: bool
 
     def written(self, effect: BenchEffect) -> str:
-        """``6.2 um (4.1 um ... 8.8 um)``, or that it was not reached; of one seed, which has no interval, ``6.2 um``."""
+        """``6.2 um (4.1 um ... 8.8 um)``, or not reached; without an interval ``6.2 um``."""
         if self.below:
             return f"stricter than {effect.written(self.weakest)}"
         if self.strength is None:
