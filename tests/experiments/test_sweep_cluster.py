@@ -98,5 +98,5 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
 
 def test_without_the_library_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ImportError, match=r'pip install "optics4f\[cluster\]"'):
+    with pytest.raises(ImportError, match=r"pip install '.\[cluster\]'"):
         DaskWorkers("tcp://127.0.0.1:8786")

@@ -22,8 +22,7 @@ PAGE = HERE.parents[1] / "docs/how-to/run_a_sweep_on_slurm.md"
 
 def cluster_of_the_how_to(cores=16):
     """What the block ``cluster.py`` makes, on so many cores a job."""
-    block = PAGE.read_text().split("in a file `cluster.py`:\n\n")[1].split("    cluster.adapt")[0]
-    code = "\n".join(line[4:] for line in block.splitlines())
+    code = PAGE.read_text().split("in a file `cluster.py`:\n\n```py\n")[1].split("cluster.adapt")[0]
     for name in ("cores", "processes"):
         assert f"{name}=16" in code
         code = code.replace(f"{name}=16", f"{name}={cores}")

@@ -51,5 +51,5 @@ def test_impossible_splits_are_refused(arguments, message):
 
 def test_a_missing_library_names_the_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r'scikit-learn .* pip install "optics4f\[kd\]"'):
+    with pytest.raises(ImportError, match=r"scikit-learn .* pip install '.\[kd\]'"):
         load_digits()
