@@ -8,6 +8,8 @@ from pathlib import Path
 from kd.extras import extra
 from kd.training import EpochRecord
 
+_INSTALL = "Run: pip install tensorboard"  # of no extra: few ask for it, and it is large
+
 
 def tensorboard(folder: str | Path) -> Callable[[EpochRecord], None]:
     """What ``fit`` calls with each epoch, to be looked at with ``tensorboard --logdir FOLDER``.
@@ -21,8 +23,8 @@ def tensorboard(folder: str | Path) -> Callable[[EpochRecord], None]:
     Raises:
         ImportError: TensorBoard is not installed.
     """
-    extra("tensorboard", "tensorboard")  # torch's own message names no install
-    writer = extra("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+    extra("tensorboard", "tensorboard", _INSTALL)  # torch's own message names no install
+    writer = extra("torch.utils.tensorboard", "tensorboard", _INSTALL).SummaryWriter(str(folder))
 
     def write(record: EpochRecord) -> None:
         for name, value in record.items():
