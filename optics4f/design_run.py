@@ -32,6 +32,7 @@ from .plotting import (
 )
 
 _MISSED = 0.1  # relative RMS error of a kernel or field from which on a user is told
+_DIM = 0.1  # of the light asked for, below which one is
 WRITTEN = (
     *("masks.h5", "metrics.json", "masks.png", "merits.png", "far_field.png", "convergence.png", "frames.png"),
     "convolution.png",
@@ -109,13 +110,7 @@ def _pattern(stated: DesignedBench, bench: FourF, text: str) -> Result:
         "levels": 2**bench.slm.bit_depth,
         **_merits(bench, found, target, design),
     }
-    worst = max(metrics["rms_error"], default=0.0)
-    if target.wanted.is_complex() and worst > _MISSED:
-        warnings.warn(
-            f"the masks miss the wanted {design.target.kind} by {worst:.0%} (relative RMS error). More iterations, "
-            "less efficiency, or more SLM pixels help: taps closer than the light resolves cannot all be had.",
-            stacklevel=2,
-        )
+    _tell_of_misses(target, design, metrics)
     figures = _figures(bench, found, frames, point) | _compared(bench, target, design)
     return Bundle(levels, text, point, frames, quiet, design.seed), metrics, figures
 
@@ -146,6 +141,27 @@ def _losses(bench: FourF, target: Target, design: DesignSpecification) -> list[T
         light, ratio = pixel_light(bench, wavelength), bench.wavelength / wavelength
         losses.append(TargetLoss(design.target.build(bench, wavelength), illumination=light, wavelength_ratio=ratio))
     return losses
+
+
+def _tell_of_misses(target: Target, design: DesignSpecification, metrics: dict) -> None:
+    """Warn of kernels and fields that do not come out, or with hardly any light."""
+    if not target.wanted.is_complex():
+        return
+    kind, wrong = design.target.kind, max(metrics["rms_error"], default=0.0)
+    if wrong > _MISSED:
+        warnings.warn(
+            f"the masks miss the wanted {kind} by {wrong:.0%} (relative RMS error). More iterations, "
+            "less efficiency, or more SLM pixels help: taps closer than the light resolves cannot all be had.",
+            stacklevel=2,
+        )
+    asked = target.power.sum((-2, -1)).min().item() / target.plane.overlap
+    light = min(metrics["efficiency"], default=asked)
+    if light < _DIM * asked:
+        warnings.warn(
+            f"only {light:.2g} of the light is in the wanted {kind}, {asked:.2g} was asked for: neighbouring taps that "
+            "cancel where they are not told apart cost light. More SLM pixels tell them apart.",
+            stacklevel=2,
+        )
 
 
 def _merits(bench: FourF, found: Retrieval, target: Target, design: DesignSpecification) -> dict[str, list[float]]:

@@ -340,3 +340,10 @@ def test_kernels_that_do_not_come_out_are_told_of(tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="the masks miss")
         run_design(edited(tmp_path, "kernels", laplace, ("iterations = 300", "iterations = 100")), tmp_path / "other")
+
+
+def test_kernels_with_hardly_any_light_are_told_of(tmp_path):
+    alternating = ("[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]", "[[1, -1, 1], [-1, 1, -1], [1, -1, 1]]")
+    changes = (alternating, ("iterations = 300", "iterations = 60"), ("shape = [192, 192]", "shape = [96, 96]"))
+    with pytest.warns(UserWarning, match=r"only 0\.\S+ of the light is in the wanted kernels, 0\.\d+ was asked for"):
+        run_design(edited(tmp_path, "kernels", *changes), tmp_path / "out")
