@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,11 +150,11 @@ def _tell_of_misses(target: Target, design: DesignSpecification, metrics: dict) 
         return
     kind, wrong = design.target.kind, max(metrics["rms_error"], default=0.0)
     if wrong > _MISSED:
-        warnings.warn(
-            f"the masks miss the wanted {kind} by {wrong:.0%} (relative RMS error). More iterations, "
-            "less efficiency, or more SLM pixels help: taps closer than the light resolves cannot all be had.",
-            stacklevel=2,
-        )
+        ideal = max(metrics.get("without_effects", metrics)["rms_error"], default=0.0)
+        advice = "More iterations, less efficiency, or more SLM pixels help."
+        if ideal < wrong / 2:
+            advice = f'Without the effects of the panel it would be {ideal:.1%}: method = "gradient" learns with them.'
+        warnings.warn(f"the masks miss the wanted {kind} by {wrong:.0%} (relative RMS error). {advice}", stacklevel=2)
     asked = target.power.sum((-2, -1)).min().item() / target.plane.overlap
     light = min(metrics["efficiency"], default=asked)
     if light < _DIM * asked:
@@ -164,15 +165,21 @@ def _tell_of_misses(target: Target, design: DesignSpecification, metrics: dict) 
         )
 
 
-def _merits(bench: FourF, found: Retrieval, target: Target, design: DesignSpecification) -> dict[str, list[float]]:
-    """Figures of merit of the chosen masks: of each mask, or of each wavelength."""
+def _merits(bench: FourF, found: Retrieval, target: Target, design: DesignSpecification) -> dict[str, Any]:
+    """Figures of merit of each mask, or of each wavelength, by the panel with all its effects.
+
+    Gerchberg-Saxton knows levels alone: what its masks come to without the other effects is ``without_effects``.
+    """
+    made = [loss.metrics(bench.slm) for loss in _losses(bench, target, design)]
+    rows = slice(len(target.wanted)) if len(target.wanted) > 1 else slice(1)
+    merits: dict[str, Any] = {name: [float(v) for one in made for v in one[name].flatten()[rows]] for name in made[0]}
     if design.method not in DESCENT:
         best = found.best.expand(len(target.wanted))
         every = range(len(best))
-        return {name: [float(value[best[k], k]) for k in every] for name, value in found.metrics.items()}
-    made = [loss.metrics(bench.slm) for loss in _losses(bench, target, design)]
-    rows = slice(len(target.wanted)) if len(target.wanted) > 1 else slice(1)
-    return {name: [float(v) for one in made for v in one[name].flatten()[rows]] for name in made[0]}
+        merits["without_effects"] = {
+            name: [float(value[best[k], k]) for k in every] for name, value in found.metrics.items()
+        }
+    return merits
 
 
 def pixel_light(bench: FourF, wavelength: float | None = None) -> Tensor:
