@@ -342,7 +342,7 @@ def test_kernels_that_do_not_come_out_are_told_of(tmp_path):
 
 
 def test_merits_are_those_of_the_panel_with_its_gaps(tmp_path):
-    # By a Fourier sum over the levels in the bundle: 0.957 of a pixel turns the light, its gaps reflect the rest as it is.
+    # By a Fourier sum over the levels in the bundle: 0.957 of a pixel turns the light, its gaps reflect the rest.
     config = edited(tmp_path, "kernels", LAPLACE, ("iterations = 300", "iterations = 100"))
     with pytest.warns(UserWarning, match=r'Without the effects of the panel it would be \d\.\d%: method = "gradient"'):
         metrics = run_design(config, tmp_path / "out")
