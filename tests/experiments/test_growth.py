@@ -173,6 +173,7 @@ def killed(n: int):
     return lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_points_are_measured_in_processes_of_their_own_and_the_page_tells_all(tmp_path):
     found = growth_rows([Series("ones", small, ((64,), (256,)), (64, 256), "B")], seconds=0.1)
     (row,) = found

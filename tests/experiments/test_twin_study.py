@@ -45,6 +45,7 @@ def test_masks_are_smooth_and_use_the_whole_range():
     assert levels.min() < 10 and levels.max() > 245
 
 
+@pytest.mark.slow
 def test_two_twins(tmp_path):
     record = run_study(tmp_path, benches=2, first_seed=300)
     assert record["correlation_before"] < 0.9
