@@ -26,7 +26,7 @@ _LEAST_SHARE = 0.3  # of the wanted field; below it, what is beside is no error 
 _MORE_LIGHT = 0.3  # asked of a complex target, at first
 _LESS_LIGHT = 0.1  # times the relative error, given up in each iteration: what phase cannot show needs room
 _SETTLED = 0.5  # of the iterations, from which on none is asked
-_OVERSHOOT = 1.5  # 1 is slower for all kernels tried, at 1.8 those with a dark border end far off
+_OVERSHOOT = 1.5  # of what is missing; steps of up to 2 converge, 1 is slower for all kernels tried
 _SHARED = 0.1  # of the strongest pattern of nodes that share light: weaker ones take more steps
 _LARGEST_PUSH = 10.0  # of a weight in one iteration: a node that is dark by chance would take all the light
 
@@ -237,7 +237,8 @@ class _Apart:
 
     def __init__(self, plane: Plane, kind: torch.dtype, device: torch.device) -> None:
         (row_values, rows), (column_values, columns) = (
-            torch.linalg.eigh(axis.forward(axis.adjoint(torch.eye(axis.nodes, dtype=torch.complex128))))
+            # The rows of the identity go there and back: what comes out is the transpose of A A^H.
+            torch.linalg.eigh(axis.forward(axis.adjoint(torch.eye(axis.nodes, dtype=torch.complex128))).mT)
             for axis in (plane.rows, plane.columns)
         )
         strength = row_values[:, None] * column_values

@@ -18,6 +18,7 @@ from optics4f.design import (
     spot_array,
     spots,
 )
+from optics4f.design.gerchberg_saxton import _Apart
 from optics4f.design.planes import camera_plane, fourier_plane, kernel_plane, lattice_plane
 from optics4f.metrics import kernel_cosine
 from optics4f.routes import PSFRoute
@@ -377,3 +378,17 @@ def test_any_kernel_comes_out_where_its_taps_stand_closer_than_the_light_resolve
     cosine = abs(np.vdot(wanted, field)) / (np.linalg.norm(wanted) * np.linalg.norm(field))
     assert max(0, 1 - cosine**2) ** 0.5 < error
     assert np.linalg.norm(field) ** 2 / 0.3 > light
+
+
+def test_nodes_that_share_light_are_told_apart_as_by_the_dense_inverse():
+    # Off the axis and unevenly apart, 3 x 5 nodes of 24 x 18 samples: the Gram matrix is complex, and its transpose
+    # another one. The oracle is the whole matrix of the plane, solved by LU.
+    plane = lattice_plane((24, 18), torch.tensor([3.0, 3.6, 4.1]), torch.tensor([-2.0, -1.2, -0.5, 0.4, 1.0]))
+    missing = random_field((3, 5), 4)
+    whole = torch.kron(plane.rows.matrix, plane.columns.matrix)
+    gram = whole @ whole.mH
+    assert gram.imag.abs().max() > 0.01
+    share = 0.1 * torch.linalg.eigvalsh(gram).max()
+    wanted = torch.linalg.solve(gram + share * torch.eye(15, dtype=gram.dtype), missing.flatten())
+    found = _Apart(plane, torch.complex128, torch.device("cpu"))(missing)
+    torch.testing.assert_close(found.flatten(), wanted, rtol=1e-9, atol=1e-9)
