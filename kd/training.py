@@ -29,6 +29,7 @@ from kd.batches import AugmentationSettings, epoch_of_batches, number_of_batches
 from kd.data.images import IGNORED, DataSplits
 from kd.distributed import agreed, average_gradients, gathered, one_model, rank, summed, world_size
 from kd.evaluation import Evaluation, device_of, evaluate, reseed
+from kd.layout import channels_last
 from kd.objectives import Objective, SoftTargets, labels_alone
 from kd.resume import load_run, random_states, save_run, set_random_states
 from kd.seeding import initialised_with
@@ -151,7 +152,7 @@ def fit(
 
     visible = (sys.stderr.isatty() if progress is None else progress) and rank() == 0
     bar = Progress(console=Console(stderr=True), disable=not visible, transient=True)
-    with initialised_with(seed + rank(), device), one_model(model), bar:
+    with initialised_with(seed + rank(), device), one_model(model), channels_last(model, teacher), bar:
         if state_file is not None and (saved := load_run(state_file, identity)) is not None:
             run, local = saved["run"], saved["processes"][rank()]
             sums.copy_(local["sums"])

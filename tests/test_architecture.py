@@ -386,7 +386,7 @@ KD = {
     "distributed": set(),
     "objectives": {"losses"},
     "resume": {"optics4f.files"},
-    "training": {"batches", "data.images", "distributed", "evaluation", "objectives", "resume", "seeding"},
+    "training": {"layout", "batches", "data.images", "distributed", "evaluation", "objectives", "resume", "seeding"},
     "tensorboard": {"extras", "training"},
     "__main__": {
         "optics4f.start",
@@ -428,6 +428,7 @@ KD = {
         "optics4f.config",
     },
     "physical": {"colour", "seeding", "students", "optics4f.config", "optics4f.design"},
+    "layout": set(),
 }
 
 COST = {"optics4f.devices", "optics4f.units"}
