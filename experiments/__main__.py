@@ -7,6 +7,7 @@ from optics4f.start import prepare
 if __name__ == "__main__":
     prepare()  # before anything else is imported
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,20 @@ from . import benchmark_commands
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Claims, and the commands that check them."
 )
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder that holds the data sets; by default what OPTICS4F_DATA names.")
+]
 
 
 app.add_typer(benchmark_commands.app, name="benchmark")
+
+
+def _with_data(folder: Path | None, cluster: str | None = None) -> AbstractContextManager[None]:
+    from kd.data.places import data_in
+
+    if folder is not None and cluster is not None:
+        raise ValueError("data must be left out with cluster: its workers look where their own OPTICS4F_DATA names.")
+    return data_in(folder)
 
 
 @app.command()
@@ -45,6 +57,7 @@ def demo(
 def cost(
     config: Annotated[Path, typer.Argument(help="TOML file, such as experiments/configs/cost_demo.toml.")],
     out: Annotated[Path, typer.Option(help="Folder for tables, records and figures.")] = Path("runs/cost"),
+    data: Data = None,
 ) -> None:
     """Latency and energy of optics and electronics against the size of the image, and where they cross.
 
@@ -57,10 +70,11 @@ def cost(
         from .cost_settings import load_cost_configuration
         from .student_cost import is_student_cost, load_student_cost, run_student_cost
 
-        if is_student_cost(config):
-            run_student_cost(load_student_cost(config), out, Console())
-        else:
-            run_cost(load_cost_configuration(config), out, Console())
+        with _with_data(data):
+            if is_student_cost(config):
+                run_student_cost(load_student_cost(config), out, Console())
+            else:
+                run_cost(load_cost_configuration(config), out, Console())
 
 
 @app.command()
@@ -69,6 +83,7 @@ def fidelity(
     out: Annotated[Path, typer.Option(help="Folder of students, ledger, tables and figures.")] = Path("runs/fidelity"),
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+    data: Data = None,
 ) -> None:
     """What each imperfection of the bench costs: alone, left out, and with masks trained for it.
 
@@ -79,7 +94,8 @@ def fidelity(
     with errors_in_one_line(StudyFailed):
         from .fidelity_settings import load_fidelity
 
-        run_fidelity(load_fidelity(config), out, Console(), cluster=cluster, workers=workers)
+        with _with_data(data, cluster):
+            run_fidelity(load_fidelity(config), out, Console(), cluster=cluster, workers=workers)
 
 
 @app.command()
@@ -107,14 +123,21 @@ def paper(
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Only these; repeat for several.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+    data: Data = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Folder for the table of the finished runs; nothing is trained.")
+    ] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option(help="With --record: one more folder of results; repeat for several.")
+    ] = None,
 ) -> None:
     """Teacher, linear students, physical students and controls on one data set; goes on where it was stopped.
 
-    The data are looked for in the folder that OPTICS4F_DATA names.
+    The data are looked for in the folder that --data or OPTICS4F_DATA names.
 
     Example: python -m experiments paper mnist --workers 2
     """
-    from .paper import RowsFailed, run_paper
+    from .paper import RowsFailed, record_paper, run_paper
 
     with errors_in_one_line(RowsFailed):
         from .paper_segmentation import SEGMENTATION, segments
@@ -123,8 +146,16 @@ def paper(
         configuration = load_paper(name if name.endswith(".toml") else configuration_of(name))
         table = SEGMENTATION if segments(configuration) else None
         folder = Path("runs") / f"paper_{configuration.settings.data.name}" if out is None else out
+        if also and record is None:
+            raise ValueError("--also must stand beside --record: it is read for a table, nothing is trained into it.")
+        if record is not None:
+            if rows or seeds or cluster or workers:
+                raise ValueError("--record must stand without --row, --seed, --cluster, --workers: it trains nothing.")
+            record_paper(configuration, [folder, *(also or ())], record, Console(), table=table)
+            return
         places = {"cluster": cluster, "workers": workers}
-        run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
+        with _with_data(data, cluster):
+            run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
 
 
 @app.command()
@@ -135,6 +166,7 @@ def fabrication(
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Only these; repeat for several.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes on this machine; as many as cores.")] = None,
+    data: Data = None,
 ) -> None:
     """Trained students on hidden benches that are not as designed, and how much of the loss is won back.
 
@@ -149,9 +181,12 @@ def fabrication(
         from .fabrication_settings import fabrication_of, load_fabrication
 
         configuration = load_fabrication(name if name.endswith(".toml") else fabrication_of(name))
-        data = configuration.paper.settings.data.name
-        out, students = out or Path("runs") / f"fabrication_{data}", students or Path("runs") / f"paper_{data}"
-        run_fabrication(configuration, out, students, Console(), seeds=seeds or (), cluster=cluster, workers=workers)
+        name = configuration.paper.settings.data.name
+        out, students = out or Path("runs") / f"fabrication_{name}", students or Path("runs") / f"paper_{name}"
+        with _with_data(data, cluster):
+            run_fabrication(
+                configuration, out, students, Console(), seeds=seeds or (), cluster=cluster, workers=workers
+            )
 
 
 @app.command()

@@ -16,9 +16,9 @@ from torch import nn
 from optics4f.config import ConfigError
 
 from .cost_layout import OpticalTask
-from .paper import by_row, gain, spread
 from .paper_rows import PAPER_ROWS
 from .paper_settings import PaperSettings, load_paper
+from .paper_statistics import by_row, gain, spread
 
 Row = Annotated[str, Field(pattern="|".join(f"^{name}$" for name in PAPER_ROWS))]
 READOUT = "readout_only"

@@ -31,7 +31,7 @@ STATES = {
     "statistics": "mean and variance in the readout's normalisation measured again, no labels",
     "labels": "readout fine-tuned on labels",
     "kd": "readout fine-tuned by distillation",
-    "ntk": "readout fine-tuned by tangent-kernel matching",
+    "ntk": "readout fine-tuned on labels and tangent kernels",
     "masks": "masks and readout, by distillation",
     "twin_frames": "control: as labels, with frames of the twin",
     "all_images": "control: readout by distillation, with all images measured",
@@ -126,8 +126,9 @@ def compensated(case: Case, how: Compensation, state_file: Path) -> dict[str, di
     answers, whole = answering(case.teacher, case.part), Recorded(case.teacher, shown(case.part))
     _, states["labels"] = tuned(case, case.part, measured, test, of_readout, None)
     taught, states["kd"] = tuned(case, case.part, measured, test, of_readout, answers)
-    matching = TangentMatching(beta=how.kernel_weight)
+    matching = TangentMatching(beta=how.kernel_weight, probes=how.probes, crossed=how.crossed)
     _, states["ntk"] = tuned(case, case.part, measured, test, of_readout, whole, matching)
+    states["ntk"] |= {"probes": how.probes, "crossed": how.crossed}
     _, states["twin_frames"] = tuned(case, case.part, believed, test, of_readout, None)
     states["twin_frames"]["images_measured"] = 0
     states["masks"] = with_masks(case, taught, of_masks, state_file)

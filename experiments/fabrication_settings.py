@@ -33,6 +33,8 @@ class Compensation(Specification):
 
     share: float = Field(0.1, gt=0, le=1)  # of the training and of the validation images, shown on the hidden bench
     kernel_weight: float = Field(1.0, gt=0)  # of the tangent kernels beside the labels
+    probes: int = Field(1, ge=1)  # random directions by which the kernels are estimated in each step
+    crossed: bool = False  # two sets of them, whose noise does not add to the loss
     readout: TrainingSettings
     masks: TrainingSettings
     everything: TrainingSettings  # of the control with all images

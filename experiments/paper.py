@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from scipy.stats import t as student_t
 
 from .cluster import DaskWorkers
 from .local_pool import LocalPool
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperConfiguration, fingerprint
+from .paper_statistics import SCOPE, by_row, distilled, spread
 from .runs import provenance, write_jsonl, write_text
 from .sweep import Run, Summary, Workers, sweep
 from .tables import markdown, terminal
 
 FUNCTION = "experiments.paper_run:paper_row"
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,13 @@ def run_paper(
 
     Raises:
         RowsFailed: Some runs raised, after all others are done.
-        ValueError: An unknown row.
+        ValueError: An unknown row, a negative seed.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
         raise ValueError(f"rows must be of {', '.join(table.rows)}, got {', '.join(unknown)}.")
+    if any(seed < 0 for seed in seeds):
+        raise ValueError(f"seed must be 0 or more, got {min(seeds)}.")
     chosen = [row for row in table.rows if row in rows or not rows]
     if any(table.rows[row].taught for row in chosen) and "teacher" not in chosen:
         chosen.insert(0, "teacher")
@@ -96,27 +97,96 @@ def run_paper(
         summary: Summary = sweep(wave, out, place, console)
         failed |= summary.failed
     found = read_results(out, mark, function=table.function)
-    if failed and not found:
-        raise RowsFailed(f"{len(failed)} of {len(runs)} runs failed, one with: {next(iter(failed.values()))}")
-    results = sorted(found, key=lambda r: (list(table.rows).index(r["row"]), r["seed"]))
-    name = configuration.settings.data.name
-    write_jsonl(out / f"{name}.jsonl", ({**r, "config": configuration.path.name} for r in results))
-    lines, words = table.lines(results), table.words(results)
-    made = "\n".join(f"- {key}: {value}" for key, value in provenance().items())
-    parts = (
-        f"# {name}",
-        table.method(configuration, results),
-        markdown(lines).rstrip(),
-        words,
-        "## Made with",
-        made,
-    )
-    write_text(out / f"{name}.md", "\n\n".join(part for part in parts if part) + "\n")
-    console.print(terminal(lines, name))
-    console.print(words)
+    if found:
+        _write(configuration, found, out, console, table)
     if failed:
-        raise RowsFailed(f"{len(failed)} of {len(runs)} runs failed, one with: {next(iter(failed.values()))}")
+        why = f" One with: {next(iter(failed.values()))}" if console.quiet else ""  # else told when it happened
+        raise RowsFailed(f"{len(failed)} of {len(runs)} runs failed. Started again, they are tried again.{why}")
+    return in_order(found, table)
+
+
+def record_paper(
+    configuration: PaperConfiguration,
+    folders: Sequence[Path],
+    record: Path,
+    console: Console,
+    *,
+    table: PaperTable | None = None,
+) -> list[dict]:
+    """Write ``SET.jsonl`` and ``SET.md`` of runs that are finished into a folder; nothing is trained.
+
+    Args:
+        configuration: Whose runs.
+        folders: Where :func:`run_paper` was at work, such as several machines'; of a run in two, the first one's.
+        record: Where to write.
+        console: For the table.
+        table: As for :func:`run_paper`.
+
+    Raises:
+        ValueError: There is no finished run with these settings.
+    """
+    table = CLASSIFICATION if table is None else table
+    mark = fingerprint(configuration.text)
+    found: dict[tuple[str, int], dict] = {}
+    for folder in folders:
+        for result in read_results(folder, mark, function=table.function):
+            found.setdefault((result["row"], result["seed"]), result)
+    if not found:
+        looked = ", ".join(str(folder) for folder in folders)
+        raise ValueError(f"{looked} must hold finished runs of {configuration.path}, got none. Train them first.")
+    return _write(configuration, list(found.values()), record, console, table)
+
+
+def _write(
+    configuration: PaperConfiguration, found: Sequence[Mapping], folder: Path, console: Console, table: PaperTable
+) -> list[dict]:
+    """Both files and the terminal's table."""
+    results, name = in_order(found, table), configuration.settings.data.name
+    told = {"config": configuration.path.name, "settings": fingerprint(configuration.text)}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder / f"{name}.jsonl", ({**result, **told} for result in results))
+    write_text(folder / f"{name}.md", table_text(configuration, results, table) + made_with(results))
+    console.print(terminal(table.lines(results), name))
+    console.print(table.words(results))
     return results
+
+
+def in_order(results: Sequence[Mapping], table: PaperTable) -> list[dict]:
+    """By row as in the table, then by seed."""
+    return sorted(map(dict, results), key=lambda r: (list(table.rows).index(r["row"]), r["seed"]))
+
+
+def table_text(configuration: PaperConfiguration, results: Sequence[Mapping], table: PaperTable) -> str:
+    """The page above ``## Made with``: it depends on settings and results alone."""
+    parts = (
+        f"# {configuration.settings.data.name}",
+        table.method(configuration, results),
+        coverage(configuration, results, table),
+        markdown(table.lines(results)).rstrip(),
+        table.words(results),
+    )
+    return "\n\n".join(part for part in parts if part) + "\n\n"
+
+
+def coverage(configuration: PaperConfiguration, results: Sequence[Mapping], table: PaperTable) -> str:
+    """Which rows and seeds are there, in words."""
+    wanted, rows = configuration.settings.models.seeds, by_row(results)
+    fewer = {row: len(set(wanted) & set(seeds)) for row, seeds in rows.items() if not set(wanted) <= set(seeds)}
+    absent = [row for row in table.rows if row not in rows]
+    seeds = "1 seed" if len(wanted) == 1 else f"{len(wanted)} seeds"
+    less = ", ".join(f"{row} ({count})" for row, count in fewer.items())
+    told = f"fewer have {less}." if fewer else "every row that is here has them."
+    told += f" Rows that are missing: {', '.join(absent)}." if absent else " No row is missing."
+    return f"The configuration asks for {seeds}: {told}"
+
+
+def made_with(results: Sequence[Mapping]) -> str:
+    """The page's end: which code ran the rows, and which wrote the page."""
+    ran = Counter(commit for r in results for commit in dict.fromkeys(r.get("commits") or [r.get("commit")]))
+    rows = "\n".join(f"- {commit or 'unknown'}: {count}" for commit, count in ran.items())
+    here = provenance()
+    wrote = "\n".join(f"- {key}: {here[key]}" for key in ("commit", "optics4f", "torch", "python", "created_utc"))
+    return f"## Made with\n\nRuns by the commit of their code:\n\n{rows}\n\nThis page was written with:\n\n{wrote}\n"
 
 
 def _shortest_last(run: Run, table: PaperTable) -> tuple[bool, bool]:
@@ -134,86 +204,74 @@ def read_results(out: Path, mark: str, *, function: str = FUNCTION) -> list[dict
     return [r["result"] for r in lines if r["function"] == function and r["arguments"]["settings"] == mark]
 
 
-def by_row(results: Sequence[Mapping]) -> dict[str, dict[int, Mapping]]:
-    """Results of each row by seed."""
-    found: dict[str, dict[int, Mapping]] = {}
-    for result in results:
-        found.setdefault(result["row"], {})[result["seed"]] = result
-    return found
-
-
 def table_rows(results: Sequence[Mapping]) -> list[dict[str, str]]:
     """Accuracy over the seeds, electronics, light."""
     rows = []
     for row, seeds in by_row(results).items():
-        accuracies = [100 * r["test_accuracy"] for r in seeds.values()]
-        one = next(iter(seeds.values()))
-        shares = [r["light_in_window"] for r in seeds.values() if "light_in_window" in r]
+        every = list(seeds.values())
         rows.append(
             {
                 "row": row,
-                "test accuracy [%]": spread(accuracies),
-                "seeds": str(len(accuracies)),
-                "readout parameters": str(one["readout_parameters"] or ""),
-                "electronic MACs": str(one["digital_macs"]),
-                "exposures": str(one.get("exposures", "")),
-                "light in the window": f"{statistics.fmean(shares):.0%}" if shares else "",
-                "light an image": light(one),
+                "test accuracy [%]": spread([100 * r["test_accuracy"] for r in every]),
+                "seeds": str(len(every)),
+                **electronics(every),
+                **light(every),
                 "what": PAPER_ROWS[row].about,
             }
         )
     return rows
 
 
-def light(result: Mapping) -> str:
-    """Photons that an image takes, or the electrons that they become where nobody states the quantum efficiency."""
-    if "photons_per_image" in result:
-        return f"{result['photons_per_image']:.3g} photons"
-    return f"{result['electrons_per_image']:.3g} electrons" if "electrons_per_image" in result else ""
+def electronics(every: Sequence[Mapping]) -> dict[str, str]:
+    """Columns of what electronics have to do: masks are no parameters of theirs."""
+    one = every[0]
+    own = "readout_parameters" if _optical(every) else "parameters"
+    return {"electronic parameters": str(one.get(own, "")), "electronic MACs": str(one["digital_macs"])}
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    mean = statistics.fmean(values)
-    return f"{mean:.2f}" if len(values) == 1 else f"{mean:.2f} +- {statistics.stdev(values):.2f}"
+def light(every: Sequence[Mapping]) -> dict[str, str]:
+    """Columns of a row's light, each over the seeds that tell of it; an image takes photons, where they are known.
+
+    Where nobody states the quantum efficiency, electrons are known alone.
+    """
+
+    def mean(key: str, spelled: str) -> str:
+        values = [r[key] for r in every if key in r]
+        return format(statistics.fmean(values), spelled) if values else ""
+
+    unit = "photons" if any("photons_per_image" in r for r in every) else "electrons"
+    image = mean(f"{unit}_per_image", ".3g")
+    return {
+        "exposures": next((str(r["exposures"]) for r in every if "exposures" in r), ""),
+        "light in the window": mean("light_in_window", ".0%"),
+        "light on the camera": mean("light_on_camera", ".0%"),
+        "light an image": f"{image} {unit}" if image else "",
+    }
 
 
-def gain(
-    results: Sequence[Mapping], better: str, worse: str, *, measure: str = "test_accuracy"
-) -> tuple[float, float] | None:
-    """Difference of two rows over the seeds that both have, and half of its confidence interval [points]."""
-    rows = by_row(results)
-    shared = sorted(set(rows.get(better, ())) & set(rows.get(worse, ())))
-    if len(shared) < 2:
-        return None
-    return confidence([100 * (rows[better][s][measure] - rows[worse][s][measure]) for s in shared])
+def light_words(results: Sequence[Mapping]) -> str:
+    """What the columns of the light mean, to stand above a table that has them."""
+    if not _optical(results):
+        return ""
+    unknown = any("electrons_per_image" in r and "photons_per_image" not in r for r in results)
+    return (
+        "Light in the window: share of the light behind a mask that lands in the window of its PSF, which is what is "
+        "simulated and not what the camera sees. Light on the camera: share of the shown image's light that lands "
+        "on the camera in an exposure. "
+        + ("Light is counted in electrons: nobody states the sensor's quantum efficiency. " if unknown else "")
+    )
 
 
-def confidence(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half of its confidence interval (Student's)."""
-    quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
+def _optical(results: Sequence[Mapping]) -> bool:
+    return any("electrons_per_image" in r for r in results)
 
 
 def gains(results: Sequence[Mapping]) -> str:
     """What distillation brought, in words."""
-    sentences = []
-    for taught, alone in (
-        ("sclc_kd", "sclc"),
-        ("physical_kd", "physical"),
-        ("physical_linear_kd", "physical_linear"),
-    ):
-        found = gain(results, taught, alone)
-        if found is None:
-            continue
-        mean, half = found
-        verdict = "" if abs(mean) > half else ": no effect that these seeds can tell"
-        sentence = f"Distillation, {alone}: {mean:+.2f} +- {half:.2f} points (95 %, paired by seed){verdict}"
-        gap = gain(results, "teacher", alone)
-        if gap is not None and gap[0] > 0:
-            sentence += f", {mean / gap[0]:.0%} of the gap of {gap[0]:.2f} points to the teacher"
-        sentences.append(sentence + ".")
-    return "\n".join(sentences)
+    pairs = (("sclc_kd", "sclc"), ("physical_kd", "physical"), ("physical_linear_kd", "physical_linear"))
+    told = [distilled(results, taught, alone) for taught, alone in pairs]
+    sentences = [sentence for sentence in told if sentence]
+    return "\n".join([*sentences, SCOPE]) if sentences else ""
 
 
 def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> str:
@@ -222,17 +280,16 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
     hidden = f", 3 x 3 convolutions to {list(models.filters)} maps" if models.filters else ""
     hidden += f", hidden layers {list(models.hidden)}" if models.hidden else ""
     linear = any(result["row"].startswith("physical_linear") for result in results)
-    unknown = any("electrons_per_image" in r and "photons_per_image" not in r for r in results)
     return (
         f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
         f"{counts.get('test')} that are read once. Physical rows: {bench.slm.masks} phase masks of "
         f"{bench.slm.shape[0]} x {bench.slm.shape[1]} pixels of the {bench.slm.device} preset at its native pitch and "
         f"levels, {bench.route} "
         f"route, camera {bench.camera.device} with shot noise, read noise and ADC; its square law is a nonlinearity "
-        f"that linear rows lack. Every student has the same readout: {models.pool} x {models.pool} regions a map"
+        f"that linear rows lack. Every front end has the same readout: {models.pool} x {models.pool} regions a map"
         f"{hidden}. "
         + ("physical_linear rows subtract two exposures a kernel, with light that is linear. " if linear else "")
-        + ("Light is counted in electrons: nobody states the sensor's quantum efficiency. " if unknown else "")
+        + light_words(results)
         + f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )
 

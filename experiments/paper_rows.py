@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.colour import ColourFrontEnd, DifferentialFrontEnd, channel_taps
+from kd.complexity import trainable_parameters
 from kd.conv_readout import PooledConv
 from kd.data.images import DataSplits
 from kd.readout import PooledLinear, PooledMLP
@@ -120,6 +122,49 @@ def _readout_only(settings: PaperSettings, data: DataSplits) -> nn.Module:
     return Student(nn.Identity(), readout(settings, data, _channels(data)))
 
 
+def _readout_full(settings: PaperSettings, data: DataSplits) -> nn.Module:
+    """What the electronics can do without optics: their parameters spent on the image at its own resolution.
+
+    The regions are the pixels, and the first hidden layer is as wide as the parameters of the physical students'
+    readout allow. Where there is no hidden layer, or not one unit of it would fit, the regions are as small as they
+    allow.
+
+    Raises:
+        ValueError: Not even a single region would fit.
+    """
+    channels, size = _channels(data), max(data.train.images.shape[-2:])
+    allowed = _readout_size(settings, data, settings.bench.slm.masks)
+
+    def fits(changed: PaperSettings) -> bool:
+        return _readout_size(changed, data, channels) <= allowed
+
+    hidden = settings.models.hidden
+    whole = _with_models(settings, pool=size)
+    if hidden and fits(wide := _with_models(whole, hidden=(1, *hidden[1:]))):
+        width = _largest(lambda n: fits(_with_models(wide, hidden=(n, *hidden[1:]))), allowed)
+        return Student(nn.Identity(), readout(_with_models(wide, hidden=(width, *hidden[1:])), data, channels))
+    pool = _largest(lambda n: fits(_with_models(settings, pool=n)), size)
+    return Student(nn.Identity(), readout(_with_models(settings, pool=pool), data, channels))
+
+
+def _with_models(settings: PaperSettings, **changes: object) -> PaperSettings:
+    return settings.model_copy(update={"models": settings.models.model_copy(update=changes)})
+
+
+def _readout_size(settings: PaperSettings, data: DataSplits, channels: int) -> int:
+    """Parameters of the readout, which is not filled."""
+    with torch.device("meta"):
+        return trainable_parameters(readout(settings, data, channels))
+
+
+def _largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest number from 1 to ``most`` that fits, where all below it fit as well."""
+    found = bisect_left(range(1, most + 1), True, key=lambda n: not fits(n))
+    if not found:
+        raise ValueError("models.pool must leave the readout at least a region of the image. Make it larger.")
+    return found
+
+
 def _physical(*, trainable: bool = True, lens_only: bool = False, differential: bool = False) -> Build:
     def build(settings: PaperSettings, data: DataSplits, seed: int) -> nn.Module:
         channels, kernels = _channels(data), settings.bench.slm.masks
@@ -189,4 +234,10 @@ PAPER_ROWS = {
         _physical(trainable=False, lens_only=True), "no mask: the camera sees the object, its colours in turn"
     ),
     "readout_only": PaperRow(_digital(_readout_only), "the readout on the image itself", linear=True),
+    "readout_full": PaperRow(
+        _digital(_readout_full),
+        "the readout on every pixel of the image, with no more parameters (on as many regions as that allows where it "
+        "has no hidden layers)",
+        linear=True,
+    ),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from kd.complexity import digital_macs, trainable_parameters
 from kd.data.catalogue import load
 from kd.data.images import DataSplits
 from kd.students import OpticalFrontEnd, OpticalStudent, Student
-from kd.training import evaluate, fit
+from kd.training import EpochRecord, evaluate, fit
 from optics4f.field import intensity
 
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperSettings, fingerprint, load_paper
-from .runs import provenance
+from .runs import provenance, write_json
 
 EVALUATION_SEED = 0  # of the camera noise that test images see, the same for all rows
 LINEAR_TO = 1e-4
@@ -59,7 +60,9 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
         settings: Fingerprint that the file must have.
 
     Returns:
-        One line of the results.
+        One line of the results. ``commits`` are those of the processes that made it, in order and without repetitions,
+        ``commit`` is the last of them; ``duration_seconds`` is the training of all of them and what the last one did
+        besides.
     """
     return run_row(CLASSES, config, row, seed, folder=folder, settings=settings)
 
@@ -76,7 +79,8 @@ def run_row(
     if row not in task.rows:
         raise ValueError(f"row must be one of {', '.join(task.rows)}, got {row!r}.")
     configuration, made, start = load_paper(config), task.rows[row], time.perf_counter()
-    if settings not in (None, fingerprint(configuration.text)):
+    mark = fingerprint(configuration.text)
+    if settings not in (None, mark):
         raise ValueError(f"{config} must stay as it was when the runs were started. Start again.")
     settings = configuration.settings
     data = task.data(settings)
@@ -85,20 +89,7 @@ def run_row(
     if made.taught:
         teacher = task.rows["teacher"].build(settings, data, seed)
         load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
-    state, kept = Path(folder) / f"{row}-{seed}.state", checkpoint(folder, row, seed)
-    if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
-        metrics = load_checkpoint(kept, model)["metrics"]
-    else:
-        schedule = settings.teacher if row == "teacher" else settings.student
-        history = fit(model, data, schedule, seed=seed, teacher=teacher, progress=False, label=row, state_file=state)
-        best = next(record for record in history if record["restored"])
-        metrics = {
-            task.chosen_by[0]: best[task.chosen_by[1]],
-            "epoch": best["epoch"],
-            "training_seconds": sum(record["seconds"] for record in history),
-        }
-        save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
-        state.unlink(missing_ok=True)
+    metrics, here = _trained(task, model, data, settings, row=row, seed=seed, teacher=teacher, folder=Path(folder))
     found = {
         "dataset": settings.data.name,
         "row": row,
@@ -108,17 +99,72 @@ def run_row(
         "epoch": metrics.get("epoch"),
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
-        "commit": provenance()["commit"],
+        "settings": mark,
+        "commits": metrics["commits"],
+        "commit": metrics["commits"][-1],
         "training_seconds": metrics.get("training_seconds"),
-        "duration_seconds": time.perf_counter() - start,
     }
     if made.linear:
         found["front_end_nonlinearity"] = nonlinearity(model, data)
-        if found["front_end_nonlinearity"] > LINEAR_TO:
+        if not found["front_end_nonlinearity"] <= LINEAR_TO:  # nor is nan linear
             raise RuntimeError(
                 f"{row} must be linear before its {task.behind}, got {found['front_end_nonlinearity']:.2g}."
             )
+    # An early checkpoint does not tell how long its training took: then this is the time of the process alone.
+    found["duration_seconds"] = time.perf_counter() - start - here + (metrics.get("training_seconds") or 0.0)
     return found
+
+
+def _trained(
+    task: RowTask,
+    model: nn.Module,
+    data: DataSplits,
+    settings: PaperSettings,
+    *,
+    row: str,
+    seed: int,
+    teacher: nn.Module | None,
+    folder: Path,
+) -> tuple[dict[str, Any], float]:
+    """Train ``model``, or load what was trained: what stands beside its weights, and the seconds of it of this process.
+
+    Commits of unfinished runs are kept in a file of their own, from the start of each process: the state is that of the
+    training alone, and is written later.
+    """
+    state, kept = folder / f"{row}-{seed}.state", checkpoint(folder, row, seed)
+    pieces, now, seconds = folder / f"{row}-{seed}.commits.json", provenance()["commit"], 0.0
+    if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
+        facts = load_checkpoint(kept, model)
+        pieces.unlink(missing_ok=True)
+        return facts["metrics"] | {"commits": _then(facts["metrics"].get("commits", [facts["commit"]]), now)}, 0.0
+    before = []
+    if state.exists():  # a process that left none is no part of what goes on
+        before = json.loads(pieces.read_text()) if pieces.exists() else ["unknown"]
+    write_json(pieces, commits := _then(before, now))
+
+    def count(record: EpochRecord) -> None:
+        nonlocal seconds
+        seconds += record["seconds"]
+
+    schedule = settings.teacher if row == "teacher" else settings.student
+    options = {"progress": False, "label": row, "on_epoch": count, "state_file": state}
+    history = fit(model, data, schedule, seed=seed, teacher=teacher, **options)
+    best = next(record for record in history if record["restored"])
+    metrics = {
+        task.chosen_by[0]: best[task.chosen_by[1]],
+        "epoch": best["epoch"],
+        "training_seconds": sum(record["seconds"] for record in history),
+        "commits": commits,
+    }
+    save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
+    state.unlink(missing_ok=True)
+    pieces.unlink(missing_ok=True)
+    return metrics, seconds
+
+
+def _then(commits: Sequence[str], last: str) -> list[str]:
+    """The commits in order, each once in a row."""
+    return [*commits] if commits and commits[-1] == last else [*commits, last]
 
 
 def load_data(settings: PaperSettings) -> DataSplits:

@@ -12,10 +12,11 @@ from kd.data.catalogue import DATASETS
 from kd.data.images import DataSplits, SegmentedImages
 from kd.evaluation import Evaluation, evaluate
 
-from .paper import PaperTable, by_row, confidence, gain, spread
+from .paper import PaperTable, electronics, light, light_words
 from .paper_run import EVALUATION_SEED, RowTask, load_data, run_row
 from .paper_segmentation_rows import SEGMENTATION_ROWS
 from .paper_settings import PaperConfiguration, PaperSettings
+from .paper_statistics import SCOPE, by_row, distilled, gap_closed, spread
 
 FUNCTION = "experiments.paper_segmentation:segmentation_row"
 MEASURES = {"test_miou": "mIoU", "car_iou": "car IoU"}
@@ -61,8 +62,7 @@ def segmentation_lines(results: Sequence[Mapping]) -> list[dict[str, str]]:
     """IoU over the seeds, electronics, light."""
     lines = []
     for row, seeds in by_row(results).items():
-        every, one = list(seeds.values()), next(iter(seeds.values()))
-        shares = [r["light_in_window"] for r in every if "light_in_window" in r]
+        every = list(seeds.values())
         measured = {
             f"{title} [%]": spread([100 * r[measure] for r in every]) if all(measure in r for r in every) else ""
             for measure, title in (*MEASURES.items(), ("test_pixel_accuracy", "right pixels"))
@@ -72,11 +72,8 @@ def segmentation_lines(results: Sequence[Mapping]) -> list[dict[str, str]]:
                 "row": row,
                 **measured,
                 "seeds": str(len(every)),
-                "parameters": str(one["parameters"]),
-                "decoder parameters": str(one["readout_parameters"] or ""),
-                "electronic MACs": str(one["digital_macs"]),
-                "light in the window": f"{statistics.fmean(shares):.0%}" if shares else "",
-                "electrons an image": f"{one['electrons_per_image']:.3g}" if "electrons_per_image" in one else "",
+                **electronics(every),
+                **light(every),
                 "what": SEGMENTATION_ROWS[row].about,
             }
         )
@@ -90,41 +87,15 @@ def segmentation_words(results: Sequence[Mapping]) -> str:
         if any(measure not in result for result in results):
             continue
         for taught, alone in (("sclc_kd", "sclc"), ("physical_kd", "physical")):
-            found = gain(results, taught, alone, measure=measure)
-            if found is None:
-                continue
-            mean, half = found
-            verdict = "" if abs(mean) > half else ": no effect that these seeds can tell"
-            sentence = f"Distillation, {alone}: {mean:+.2f} +- {half:.2f} points of {title} (95 %, paired by seed)"
-            closed = share_closed(results, taught, measure, low=alone)
-            sentence += verdict + ("" if closed is None else f", {_share(closed)} of the gap {alone} -> teacher")
-            sentences.append(sentence + ".")
+            told = distilled(results, taught, alone, measure=measure, of=f" of {title}")
+            sentences += [told] if told else []
         for row in ("physical", "physical_kd"):
-            closed = share_closed(results, row, measure)
-            if closed is not None:
-                sentences.append(f"{row} closes {_share(closed)} of the gap linear -> teacher in {title} (95 %).")
+            gap = gap_closed(results, row, low="linear", measure=measure)
+            if gap is not None:
+                sentences.append(f"{title}: {row} closes {gap.words('from linear to teacher')}.")
+    if sentences:
+        sentences.append(SCOPE)
     return "\n".join(f"- {sentence}" for sentence in sentences) + _classes(results)
-
-
-def share_closed(
-    results: Sequence[Mapping], row: str, measure: str, *, low: str = "linear", high: str = "teacher"
-) -> tuple[float, float] | None:
-    """How far ``row`` is on the way from ``low`` to ``high``, a ratio for each seed: mean and half of its interval.
-
-    None with fewer than two seeds that all three have, or where ``high`` is no higher than ``low``.
-    """
-    rows = by_row(results)
-    shared = sorted(set(rows.get(row, ())) & set(rows.get(low, ())) & set(rows.get(high, ())))
-    if len(shared) < 2:
-        return None
-    values = [tuple(rows[name][seed][measure] for name in (row, low, high)) for seed in shared]
-    if any(most <= least for _, least, most in values):
-        return None
-    return confidence([(value - least) / (most - least) for value, least, most in values])
-
-
-def _share(closed: tuple[float, float]) -> str:
-    return f"{100 * closed[0]:.0f} +- {100 * closed[1]:.0f} %"
 
 
 def _classes(results: Sequence[Mapping]) -> str:
@@ -154,8 +125,8 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
         f"({bench.camera.shape[0]} x {bench.camera.shape[1]} binned pixels) with shot noise, read noise and ADC; its "
         f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
         f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
-        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. Mean and standard deviation over "
-        f"seeds. Settings: `experiments/configs/{configuration.path.name}`."
+        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. {light_words(results)}"
+        f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )
 
 

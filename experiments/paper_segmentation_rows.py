@@ -79,4 +79,5 @@ SEGMENTATION_ROWS = {
     if name == "teacher"
     else replace(row, build=_with_decoder(name), about=row.about.replace("readout", "decoder"))
     for name, row in PAPER_ROWS.items()
+    if name != "readout_full"  # a decoder has as many parameters for maps of any size
 }

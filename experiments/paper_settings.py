@@ -39,7 +39,8 @@ class PaperModels(Specification):
 class PaperEfficiency(Specification):
     """``[efficiency]``: what keeps light where the camera looks; without it nothing does."""
 
-    efficiency_floor: float = Field(0.0, ge=0, le=1)  # share of the light behind each mask in the window of its PSF
+    efficiency_floor: float = Field(0.0, ge=0, le=1)  # share of the light behind each mask
+    efficiency_on: Literal["window", "camera"] = "window"  # where: all of the simulated PSF, or the camera
     efficiency_weight: float = Field(0.0, ge=0)  # added to the loss for a mask without any light there
 
 

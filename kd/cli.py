@@ -18,6 +18,9 @@ app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Checkpoint = Annotated[Path, typer.Argument(help="File of `train`, ROW-SEED.safetensors.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder that holds the data sets; by default what OPTICS4F_DATA names.")
+]
 
 
 class Split(StrEnum):
@@ -29,18 +32,25 @@ class Split(StrEnum):
 
 
 @app.command()
-def data(as_json: Json = False) -> None:
+def data(
+    folder: Data = None,
+    download: Annotated[str | None, typer.Option(help="Set to fetch first, where its owner allows it.")] = None,
+    as_json: Json = False,
+) -> None:
     """List the data sets: what they are, where they are looked for, how to get them.
 
-    The environment variable OPTICS4F_DATA names the folder that holds them.
+    Without --data, the environment variable OPTICS4F_DATA names the folder that holds them.
 
     Example: python -m kd data
     """
     with errors_in_one_line():
-        from .command import known_data
-        from .data.places import data_root
+        from .command import fetch_data, known_data
+        from .data.places import data_in, data_root
 
-        root, rows = data_root(), known_data()
+        with data_in(folder):
+            if download is not None:
+                fetch_data(download)
+            root, rows = data_root(), known_data()
     if as_json:
         print(json.dumps(rows))
         return
@@ -52,7 +62,7 @@ def data(as_json: Json = False) -> None:
         places = "\n".join(str(Path(place).relative_to(root)) for place in row["looked_for"])
         table.add_row(row["name"], labels, places, "yes" if row["there"] else "no", row["how_to_get"], row["terms"])
     Console().print(table, markup=False)
-    print("In a file for `train`, download=True is  options = { download = true }  in [data].")
+    print("In a file for `train`,  options = { download = true }  in [data] fetches as well.")
 
 
 @app.command()
@@ -63,6 +73,8 @@ def train(
     row: Annotated[str | None, typer.Option(help="In place of model.row: physical, linear, ..., teacher.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, masks, batches and noise.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for ROW-SEED.safetensors and .json.")] = Path("runs/train"),
+    folder: Data = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder of curves; the run's are in ROW-SEED.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train one model; killed and started again, it goes on where it was.
@@ -73,9 +85,11 @@ def train(
     """
     with errors_in_one_line():
         from .command import run_training
+        from .data.places import data_in
         from .recipe import load_plan
 
-        found = run_training(load_plan(config, row=row, seed=seed), out)
+        with data_in(folder):
+            found = run_training(load_plan(config, row=row, seed=seed), out, curves=tensorboard)
     if not found.reported:
         return
     if as_json:
@@ -94,6 +108,7 @@ def train(
 def evaluate(
     checkpoint: Checkpoint,
     split: Annotated[Split, typer.Option(help="Images to judge by.")] = Split.test,
+    folder: Data = None,
     as_json: Json = False,
 ) -> None:
     """How good a trained model is, and on which classes.
@@ -102,8 +117,10 @@ def evaluate(
     """
     with errors_in_one_line():
         from .command import run_evaluation
+        from .data.places import data_in
 
-        found, images = run_evaluation(checkpoint, split.value)
+        with data_in(folder):
+            found, images = run_evaluation(checkpoint, split.value)
     counts = found.confusion.sum(dim=1)
     right = (found.confusion.diagonal() / counts.clamp(min=1)).tolist()
     if as_json:
@@ -125,6 +142,7 @@ def export(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="HDF5 mask bundle to write.")],
     images: Annotated[int, typer.Option(min=1, help="Test images whose predicted frames go with the masks.")] = 8,
+    folder: Data = None,
     as_json: Json = False,
 ) -> None:
     """Write the masks of a trained student as the bundle that the bench loads.
@@ -133,8 +151,10 @@ def export(
     """
     with errors_in_one_line():
         from .command import run_export
+        from .data.places import data_in
 
-        bundle = run_export(checkpoint, out, images)
+        with data_in(folder):
+            bundle = run_export(checkpoint, out, images)
     if as_json:
         print(json.dumps({"bundle": str(out), "masks": len(bundle.levels), "images": len(bundle.images)}))
     else:

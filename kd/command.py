@@ -14,10 +14,13 @@ from torch import nn
 from kd.checkpoints import checkpoint_facts, load_checkpoint, save_checkpoint
 from kd.data.catalogue import DATASETS, load
 from kd.data.images import DataSplits
-from kd.data.places import data_root
+from kd.data.places import data_root, filled
+from kd.digest import digest
 from kd.distributed import agreed, rank, torchrun
 from kd.evaluation import Evaluation, evaluate
+from kd.extras import extra
 from kd.recipe import OPTICAL, Plan, plan_from
+from kd.tensorboard import tensorboard
 from kd.training import fit
 from optics4f.bundle import Bundle, frames_of, predict_frames, write_bundle
 from optics4f.console import counting
@@ -43,16 +46,18 @@ class Outcome:
     resumed: Literal["nothing", "state", "model"]
 
 
-def run_training(plan: Plan, out: Path) -> Outcome:
+def run_training(plan: Plan, out: Path, *, curves: Path | None = None) -> Outcome:
     """Train one model, alone or as one of the processes of ``torchrun``; read the test set once.
 
     Args:
         plan: What to train.
         out: Folder for ``ROW-SEED.safetensors`` and ``ROW-SEED.json``. A run that was killed goes on from
             ``ROW-SEED.state``; one that has ended is not done again.
+        curves: Folder of TensorBoard's logs; this run's go into ``ROW-SEED`` below it.
 
     Raises:
-        ValueError: A defect of the file, or results of another one in the folder.
+        ValueError: A defect of the file, or results of another one, or of another teacher's student, in the folder.
+        ImportError: ``curves`` without TensorBoard.
         FileNotFoundError: The images, or the teacher's checkpoint, are not there.
         FloatingPointError: The loss is no longer finite.
     """
@@ -62,17 +67,20 @@ def run_training(plan: Plan, out: Path) -> Outcome:
     with torchrun() as device:
         ended, begun = agreed((kept.exists() and not state.exists(), state.exists()))
         if ended:
-            return Outcome(kept, _ended(kept, config, plan.seed), rank() == 0, "model")
+            return Outcome(kept, _ended(kept, config, plan), rank() == 0, "model")
         data = load(table.name, **table.options)
         model = plan.build(data).to(device)
         teacher = _teacher(plan, data)
+        taught = {} if teacher is None else {"teacher": digest(teacher.state_dict())}
         history = fit(
             model,
             data,
             plan.recipe.schedule(plan.row),
             seed=plan.seed,
             teacher=None if teacher is None else teacher.to(device),
+            objective=plan.objective(),
             label=plan.row,
+            on_epoch=None if curves is None or rank() else tensorboard(curves / kept.stem),
             state_file=state,
         )
         best = next(record for record in history if record["restored"])
@@ -87,6 +95,7 @@ def run_training(plan: Plan, out: Path) -> Outcome:
                 "epoch": best["epoch"],
                 "seconds": sum(record["seconds"] for record in history),
                 "taught": teacher is not None,
+                **taught,
             }
             with written_whole(kept.with_suffix(".json")) as part:
                 part.write_text(json.dumps(facts | {"history": history}, indent=2) + "\n", encoding="utf-8")
@@ -95,19 +104,26 @@ def run_training(plan: Plan, out: Path) -> Outcome:
         return Outcome(kept, agreed(facts), rank() == 0, "state" if begun else "nothing")
 
 
-def _ended(kept: Path, config: dict[str, str], seed: int) -> dict[str, Any]:
+def _ended(kept: Path, config: dict[str, str], plan: Plan) -> dict[str, Any]:
     facts = checkpoint_facts(kept)
-    if (facts["config"], facts["seed"]) != (config, seed):
-        raise ValueError(
-            f"{kept} must be of this configuration, got another one's. Choose another --out, or remove it."
-        )
+    advice = "Choose another --out, or remove it to train anew."
+    if (facts["config"], facts["seed"]) != (config, plan.seed):
+        raise ValueError(f"{kept} must be of this configuration, got another one's. {advice}")
+    taught_by, path = facts["metrics"].get("teacher"), plan.recipe.teacher.checkpoint
+    # Older checkpoints do not say by whom they were taught.
+    if taught_by is not None and path.exists() and _digest_in(path) != taught_by:
+        raise ValueError(f"{kept} must be taught by {path}, got the student of a teacher with other weights. {advice}")
     return facts["metrics"]
+
+
+def _digest_in(path: Path) -> str:
+    return digest(extra("safetensors.torch", "safetensors").load_file(path))
 
 
 def _teacher(plan: Plan, data: DataSplits) -> nn.Module | None:
     """The trained teacher, where the row has one."""
     path = plan.recipe.teacher.checkpoint
-    if plan.row == "teacher" or path is None:
+    if not plan.taught:
         return None
     if not path.exists():
         raise FileNotFoundError(
@@ -178,6 +194,20 @@ def run_export(path: Path, out: Path, images: int) -> Bundle:
     return bundle
 
 
+def fetch_data(name: str) -> None:
+    """Fetch a data set whose owner allows it, where it is not there yet, and read it once.
+
+    Raises:
+        ValueError: An unknown name, or one that must be fetched by hand.
+        OSError: Its server cannot be reached.
+    """
+    if name not in DATASETS or not DATASETS[name].fetchable:
+        known = [known for known, entry in DATASETS.items() if entry.fetchable]
+        advice = f" {DATASETS[name].advice}" if name in DATASETS else ""
+        raise ValueError(f"download must be one of {', '.join(known)}, got {name!r}.{advice}")
+    load(name, download=True)
+
+
 def known_data() -> list[dict[str, Any]]:
     """Every data set: name, what it is, where it is looked for, whether it is there, how to get it; JSON values."""
     base, rows = data_root(), []
@@ -189,8 +219,8 @@ def known_data() -> list[dict[str, Any]]:
                 "title": entry.title,
                 "task": entry.task,
                 "looked_for": [str(place) for place in places],
-                "there": not places or any(place.is_dir() for place in places),
-                "how_to_get": entry.advice or "Nothing to do.",
+                "there": not places or any(map(filled, places)),
+                "how_to_get": entry.how_to_get(name) or "Nothing to do.",
                 "terms": entry.terms,
             }
         )

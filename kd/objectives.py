@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from kd.losses import (
     IGNORE_INDEX,
     attention_transfer,
+    crossed_kernel_matching,
     decoupled_kd,
     hinton_kd,
     projected_tangents,
@@ -64,30 +65,69 @@ class Decoupled:
         return logits, loss + decoupled_kd(logits, _answers(teacher, images), labels, **weights)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TangentMatching:
     """Cross entropy and the tangent kernels of teacher and student (Xiang et al. 2025, arXiv 2508.08421).
 
     Both kernels are sketched with :func:`kd.losses.projected_tangents`, in eval mode: dropout and the statistics
     of the batch are no part of them. Costs two more passes of each network per probe.
+
+    One probe is mostly noise, and the square of a noisy difference has a floor that is no distance and that has a
+    gradient of its own. Measured with 64 digits on the readout of a physical student (778 weights) and its teacher
+    (13 250), whose normalised kernels are 0.50 apart; mean and standard deviation of one estimate over draws,
+    "equal" for the student's kernel against itself, whose distance is 0:
+
+    ======  ================  ================  =================  ================
+    probes  equal             student, teacher  equal, crossed     both, crossed
+    ======  ================  ================  =================  ================
+    1       0.211 +- 0.037    0.637 +- 0.158    -0.001 +- 0.025    0.446 +- 0.134
+    4       0.055 +- 0.012    0.563 +- 0.098    0.000 +- 0.005     0.515 +- 0.075
+    16      0.014 +- 0.002    0.557 +- 0.042    0.000 +- 0.002     0.549 +- 0.028
+    ======  ================  ================  =================  ================
+
+    What is left with many probes, 0.55 against 0.50, is the length of the moves: ``step`` of ``projected_tangents``.
+
+    With ``crossed`` each kernel is sketched twice, and the differences are multiplied
+    (:func:`kd.losses.crossed_kernel_matching`): twice the passes, and no floor.
     """
 
     alpha: float = 1.0  # weight of the labels
     beta: float = 1.0  # weight of the kernels
     probes: int = 1
     normalised: bool = True
+    crossed: bool = False  # two sets of probes instead of one
+
+    def __post_init__(self) -> None:
+        if self.probes < 1:
+            raise ValueError(f"probes must be at least 1, got {self.probes}.")
+
+    def __repr__(self) -> str:
+        # States of unfinished training know their objective by it, also those from before there was `crossed`.
+        told = [f.name for f in fields(self) if f.name != "crossed" or self.crossed]
+        return f"TangentMatching({', '.join(f'{name}={getattr(self, name)!r}' for name in told)})"
 
     def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, loss = labels_alone(model, teacher, images, labels)
         seed = int(torch.randint(2**31, ()))
         generator = torch.Generator(images.device).manual_seed(seed)
+
+        def sketches(network: nn.Module) -> list[Tensor]:
+            sets = (
+                projected_tangents(network, images, probes=self.probes, generator=generator)
+                for _ in range(1 + self.crossed)
+            )
+            return [tangents @ tangents.T for tangents in sets]
+
         with _in_eval_mode(model):
-            student = projected_tangents(model, images, probes=self.probes, generator=generator)
+            student = sketches(model)
         with torch.no_grad():
-            taught = projected_tangents(teacher, images, probes=self.probes, generator=generator)
+            taught = sketches(teacher)
         if hasattr(model, "reseed"):
             model.reseed(seed)  # the passes above started its noise again: it must not repeat in every step
-        matching = tangent_kernel_matching(student @ student.T, taught @ taught.T, normalised=self.normalised)
+        if self.crossed:
+            matching = crossed_kernel_matching(tuple(student), tuple(taught), normalised=self.normalised)
+        else:
+            matching = tangent_kernel_matching(student[0], taught[0], normalised=self.normalised)
         return logits, self.alpha * loss + self.beta * matching
 
 

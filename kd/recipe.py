@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from kd.data.images import DataSplits
+from kd.objectives import Attention, Decoupled, Objective, SoftTargets, TangentMatching
 from kd.physical import physical_student
 from kd.readout import PooledLinear, PooledMLP
 from kd.sclc import SCLC
@@ -48,6 +49,8 @@ class TeacherTable(Specification):
 
     checkpoint: Path | None = None  # of `train --row teacher`; without one a student learns from labels alone
     training: TrainingSettings | None = None  # in place of [training]
+    objective: Literal["soft_targets", "decoupled", "tangent_kernels", "attention"] = "soft_targets"  # how it teaches
+    options: dict[str, Any] = {}  # of that objective, in place of its own defaults, such as { beta = 2.0 }
 
 
 class Recipe(Specification):
@@ -73,6 +76,15 @@ class Plan:
     source: str
     row: str
     seed: int
+
+    @property
+    def taught(self) -> bool:
+        """Whether the row has a teacher."""
+        return self.row != "teacher" and self.recipe.teacher.checkpoint is not None
+
+    def objective(self) -> Objective | None:
+        """How the row learns from its teacher, where it has one."""
+        return _objective(self.recipe, self.source) if self.taught else None
 
     def build(self, data: DataSplits) -> nn.Module:
         """The model, untrained.
@@ -110,7 +122,43 @@ def plan_from(content: dict, text: str, *, source: str, row: str | None, seed: i
         raise ConfigError(f"row must be one of {', '.join(BUILDERS)}, got {row!r}.")
     if row in OPTICAL and recipe.bench is None:
         raise ConfigError(f"{source} has no table [bench], which the row {row} is made of.")
-    return Plan(recipe, text, source, row, seed)
+    if recipe.teacher.checkpoint is None and recipe.teacher.model_fields_set & {"objective", "options"}:
+        raise ConfigError(f"{source}: teacher.objective must have a teacher.checkpoint to learn from, got none.")
+    plan = Plan(recipe, text, source, row, seed)
+    plan.objective()  # refused before anything is read or trained
+    return plan
+
+
+def _objective(recipe: Recipe, source: str) -> Objective:
+    """How students learn from the teacher: temperature, and alpha of soft targets, are those of ``[training]``.
+
+    Raises:
+        ConfigError: An option that the objective does not have, or a setting that it would not look at.
+    """
+    table, schedule = recipe.teacher, recipe.training
+    made, shared = OBJECTIVES[table.objective]
+    known = [field.name for field in fields(made) if field.name not in (*shared, "soft_targets")]
+    if unknown := sorted(table.options.keys() - set(known)):
+        raise ConfigError(
+            f"{source}: teacher.options must be of {', '.join(known) or 'none'} with the objective {table.objective}, "
+            f"got {', '.join(unknown)}."
+        )
+    used = ("temperature", "alpha") if made is Attention else shared
+    if unused := [name for name in ("temperature", "alpha") if name in schedule.model_fields_set.difference(used)]:
+        raise ConfigError(
+            f"{source}: training.{unused[0]} must be left out with the objective {table.objective}, which does not use "
+            f"it, got {getattr(schedule, unused[0]):g}. Its own weights are in teacher.options."
+        )
+    given = {name: getattr(schedule, name) for name in shared} | table.options
+    if made is Attention:
+        given["soft_targets"] = SoftTargets(schedule.temperature, schedule.alpha)
+    try:
+        return TypeAdapter(made).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"{source}: teacher.options.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}."
+        ) from error
 
 
 def _features(plan: Plan) -> int:
@@ -178,6 +226,12 @@ def _physical(plan: Plan, data: DataSplits, *, trainable: bool = True) -> nn.Mod
 
 
 OPTICAL = ("physical", "random_mask")
+OBJECTIVES: dict[str, tuple[type, tuple[str, ...]]] = {  # and what they take of [training]
+    "soft_targets": (SoftTargets, ("temperature", "alpha")),
+    "decoupled": (Decoupled, ("temperature",)),
+    "tangent_kernels": (TangentMatching, ()),
+    "attention": (Attention, ()),
+}
 BUILDERS: dict[str, Callable[[Plan, DataSplits], nn.Module]] = {
     "physical": _physical,
     "random_mask": lambda plan, data: _physical(plan, data, trainable=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -58,8 +60,9 @@ class OpticalFrontEnd(nn.Module):
         route: How the bench is computed; holds the bench, whose SLM holds the trainable masks.
         trainable: Whether the masks learn; ``False`` is the control with fixed masks.
         noise: Whether the camera draws shot and read noise.
-        efficiency_floor: Share of the light behind each mask that shall land in the window of its PSF.
+        efficiency_floor: Share of the light behind each mask that shall land where ``efficiency_on`` says.
         efficiency_weight: How much :meth:`penalty` adds to the loss where a mask has no light there at all.
+        efficiency_on: ``"window"``, all of the simulated PSF, or ``"camera"``.
 
     Shape:
         - Input: images ``(B, 1, height, width)`` in [0, 1].
@@ -80,6 +83,7 @@ class OpticalFrontEnd(nn.Module):
         noise: bool = True,
         efficiency_floor: float = 0.0,
         efficiency_weight: float = 0.0,
+        efficiency_on: Literal["window", "camera"] = "window",
     ) -> None:
         super().__init__()
         if not 0 <= efficiency_floor <= 1:
@@ -98,6 +102,7 @@ class OpticalFrontEnd(nn.Module):
         self.noise = noise
         self.efficiency_floor = efficiency_floor
         self.efficiency_weight = efficiency_weight
+        self.efficiency_on = efficiency_on
         self.generator: torch.Generator | None = None
         self.bench.slm.values.requires_grad_(trainable)
         self._acting = self.bench.slm.active  # what the hardware does when all of it acts
@@ -164,13 +169,15 @@ class OpticalFrontEnd(nn.Module):
         self.bench.camera.exposure = fraction / brightest
 
     def penalty(self) -> Tensor | None:
-        """What to add to the loss so that light stays where the camera looks; ``None`` where nothing is asked.
+        """What to add to the loss so that light stays in the window or on the camera; ``None`` where nothing is asked.
 
         The weight times the mean over the masks of the share that is missing, ``max(0, 1 - share / floor)``.
         """
         if not self.efficiency_weight or not self.bench.slm.values.requires_grad:
             return None
-        missing = (1 - self.route.window_efficiency() / self.efficiency_floor).clamp(min=0)
+        on_camera = self.efficiency_on == "camera"
+        share = self.route.camera_efficiency() if on_camera else self.route.window_efficiency()
+        missing = (1 - share / self.efficiency_floor).clamp(min=0)
         return self.efficiency_weight * missing.mean()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from torch import autocast, nn
 
 from kd.batches import AugmentationSettings, epoch_of_batches, number_of_batches
 from kd.data.images import IGNORED, DataSplits
+from kd.digest import digest
 from kd.distributed import agreed, average_gradients, gathered, one_model, rank, summed, world_size
 from kd.evaluation import Evaluation, device_of, evaluate, reseed
 from kd.layout import channels_last
@@ -123,7 +124,8 @@ def fit(
 
     Raises:
         FloatingPointError: The loss is no longer finite.
-        ValueError: An objective without a teacher, a state file of another run, or too few images for a batch.
+        ValueError: An objective without a teacher, a state file of another run or of another teacher's, or too few
+            images for a batch.
     """
     if teacher is not None:
         teacher.eval()
@@ -137,6 +139,7 @@ def fit(
     optimizer, schedule = _optimizer(model, settings, settings.epochs * steps)
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     identity = _identity(model, data, settings, seed, objective)
+    taught_by = None if teacher is None or state_file is None else digest(teacher.state_dict())
     # All that a run has besides the weights: finished epochs and steps in the next, its sums, the best model so far.
     run: dict[str, Any] = {"epoch": 0, "step": 0, "waited": 0, "history": []}
     run |= {"best": {}, "best_epoch": 0, "best_score": (0.0, -math.inf), "order": generator.get_state()}
@@ -148,12 +151,17 @@ def fit(
         everywhere = gathered({"sums": sums.cpu(), "random": random_states(model, device)})
         weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
         if rank() == 0:
-            save_run(state_file, identity, {"run": run, "processes": everywhere, **weights})
+            save_run(state_file, identity, {"run": run, "processes": everywhere, "taught_by": taught_by, **weights})
 
     visible = (sys.stderr.isatty() if progress is None else progress) and rank() == 0
     bar = Progress(console=Console(stderr=True), disable=not visible, transient=True)
     with initialised_with(seed + rank(), device), one_model(model), channels_last(model, teacher), bar:
         if state_file is not None and (saved := load_run(state_file, identity)) is not None:
+            if saved.get("taught_by", taught_by) != taught_by:  # older states do not say
+                raise ValueError(
+                    f"{state_file} must be of a run with this teacher, got one with other weights. Give the run's own "
+                    "file, or delete it to start anew."
+                )
             run, local = saved["run"], saved["processes"][rank()]
             sums.copy_(local["sums"])
             reseed(model, 0)  # so that the generators to set are there

@@ -115,6 +115,7 @@ OPTICS = {
         *("routes.conditions", "routes.geometry", "routes.route"),
     },
     "routes.psf": {
+        "elements.camera",
         "routes.convolution",
         "routes.window",
         *("field", "fourf", "fourier", "light", "modulation", "sampling"),
@@ -365,7 +366,7 @@ KD = {
     "data.images": set(),
     "data.digits": {"data.images", "extras"},
     "data.places": set(),
-    "data.download": {"extras"},
+    "data.download": {"data.places", "extras"},
     "data.pixels": set(),
     "data.splits": {"extras"},
     "data.cifar": {"data.images", "data.pixels", "data.places", "data.splits"},
@@ -386,7 +387,17 @@ KD = {
     "distributed": set(),
     "objectives": {"losses"},
     "resume": {"optics4f.files"},
-    "training": {"layout", "batches", "data.images", "distributed", "evaluation", "objectives", "resume", "seeding"},
+    "training": {
+        "digest",
+        "layout",
+        "batches",
+        "data.images",
+        "distributed",
+        "evaluation",
+        "objectives",
+        "resume",
+        "seeding",
+    },
     "tensorboard": {"extras", "training"},
     "__main__": {
         "optics4f.start",
@@ -402,6 +413,9 @@ KD = {
         "optics4f.routes.route",
     },
     "command": {
+        "digest",
+        "extras",
+        "tensorboard",
         "optics4f.console",
         "checkpoints",
         "data.catalogue",
@@ -417,6 +431,7 @@ KD = {
     "conv_readout": set(),
     "fabrication": {"data.images", "optics4f.elements.slm"},
     "recipe": {
+        "objectives",
         "physical",
         "data.images",
         "readout",
@@ -429,6 +444,7 @@ KD = {
     },
     "physical": {"colour", "seeding", "students", "optics4f.config", "optics4f.design"},
     "layout": set(),
+    "digest": set(),
 }
 
 COST = {"optics4f.devices", "optics4f.units"}
@@ -493,6 +509,7 @@ EXPERIMENTS = {
     },
     "paper_settings": {"kd.training", "optics4f.config"},
     "paper_rows": {
+        "kd.complexity",
         "kd.colour",
         "kd.conv_readout",
         "optics4f.config",
@@ -504,7 +521,7 @@ EXPERIMENTS = {
         *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
         *("kd.data.images", "kd.students", "kd.training"),
     },
-    "paper": {"cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
+    "paper": {"paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
@@ -560,6 +577,7 @@ EXPERIMENTS = {
         *("kd.complexity", "kd.data.images", "kd.students", "kd.training"),
     },
     "__main__": {
+        "kd.data.places",
         "optics4f.start",
         "benchmark_commands",
         "student_cost",
@@ -597,6 +615,7 @@ EXPERIMENTS = {
         "optics4f.units",
     },
     "fabrication": {
+        "paper_statistics",
         "cluster",
         "fabrication_bench",
         "fabrication_run",
@@ -693,6 +712,7 @@ EXPERIMENTS = {
         "optics4f.units",
     },
     "paper_segmentation": {
+        "paper_statistics",
         "paper",
         "paper_run",
         "paper_segmentation_rows",
@@ -740,7 +760,7 @@ EXPERIMENTS = {
     },
     "cost_crossover": {"resolution_sweep"},
     "cost_layout": {"optical_settings", "optics4f.devices"},
-    "cost_task": {"cost_layout", "paper", "paper_rows", "paper_settings", "optics4f.config"},
+    "cost_task": {"paper_statistics", "cost_layout", "paper_rows", "paper_settings", "optics4f.config"},
     "processes": set(),
     "progress": set(),
     "benchmark_conv_speed": {
@@ -767,6 +787,7 @@ EXPERIMENTS = {
         "optics4f.routes",
         "optics4f.routes.route",
     },
+    "paper_statistics": set(),
 }
 
 

@@ -16,7 +16,7 @@ from kd.data.faces import load_lfw, load_olivetti, load_orl
 from kd.data.folders import load_cats_dogs, load_folders
 from kd.data.idx import FASHION, load_idx
 from kd.data.images import DataSplits
-from kd.data.places import data_root, locate
+from kd.data.places import OTHERS, data_root, filled, locate
 from kd.data.segmentation import carvana_car, load_camvid, load_masks, load_voc
 
 Loader = Callable[..., DataSplits]
@@ -44,6 +44,17 @@ class DataSet:
     task: Literal["classification", "segmentation"] = "classification"
     files: tuple[Download, ...] = field(default=(), repr=False)
 
+    @property
+    def fetchable(self) -> bool:
+        """Whether ``load(..., download=True)`` can bring it."""
+        return bool(self.files) or "download" in inspect.signature(self.loader).parameters
+
+    def how_to_get(self, name: str) -> str:
+        """What to do where it is not there, one or two sentences; ``name`` is its key."""
+        if not self.fetchable:
+            return self.advice
+        return f"{self.advice} Or fetch it: python -m kd data --download {name} (in Python, download=True)."
+
 
 _MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -65,7 +76,7 @@ DATASETS: dict[str, DataSet] = {
         "MNIST",
         load_idx,
         ("mnist", "MNIST/raw", "MNIST"),
-        "Put its four idx-ubyte files there, gzip-compressed or not, or pass download=True.",
+        "Put its four idx-ubyte files there, gzip-compressed or not.",
         "commonly given as CC BY-SA 3.0",
         # A mirror and the MD5 sums that torchvision.datasets.MNIST names.
         files=_idx_files(
@@ -80,7 +91,7 @@ DATASETS: dict[str, DataSet] = {
         "Fashion-MNIST",
         partial(load_idx, name="Fashion-MNIST", classes=FASHION),
         ("fashion_mnist", "FashionMNIST/raw", "fashion-mnist/data/fashion"),
-        "Put its four idx-ubyte files there, gzip-compressed or not, or pass download=True.",
+        "Put its four idx-ubyte files there, gzip-compressed or not.",
         "MIT",
         # README of github.com/zalandoresearch/fashion-mnist, "Get the Data".
         files=_idx_files(
@@ -95,7 +106,7 @@ DATASETS: dict[str, DataSet] = {
         "CIFAR-10",
         load_cifar10,
         ("cifar-10-batches-py",),
-        "Unpack cifar-10-python.tar.gz of www.cs.toronto.edu/~kriz/cifar.html, or pass download=True.",
+        "Unpack cifar-10-python.tar.gz of www.cs.toronto.edu/~kriz/cifar.html.",
         "no formal licence; cite Krizhevsky 2009",
         files=(  # MD5 as on the owner's page and in torchvision.datasets.CIFAR10
             Download(
@@ -123,7 +134,7 @@ DATASETS: dict[str, DataSet] = {
         "VOC 2012",
         load_voc,
         ("VOCdevkit/VOC2012", "VOC2012"),
-        "Unpack VOCtrainval_11-May-2012.tar of host.robots.ox.ac.uk/pascal/VOC/voc2012, or pass download=True (2 GB).",
+        "Unpack VOCtrainval_11-May-2012.tar (2 GB) of host.robots.ox.ac.uk/pascal/VOC/voc2012.",
         "pictures under Flickr's terms of use",
         "segmentation",
         files=(  # MD5 as in torchvision.datasets.VOCSegmentation
@@ -161,14 +172,14 @@ DATASETS: dict[str, DataSet] = {
         "Olivetti faces",
         load_olivetti,
         ("scikit_learn_data",),
-        "Pass download=True, or put scikit-learn's olivetti_py3.pkz there.",
+        "Put scikit-learn's olivetti_py3.pkz there.",
         "as ORL faces",
     ),
     "lfw": DataSet(
         "LFW",
         load_lfw,
         ("scikit_learn_data",),
-        "Pass download=True, or put scikit-learn's lfw_home there.",
+        "Put scikit-learn's lfw_home there.",
         "research; cite Huang et al. 2007",
     ),
 }
@@ -194,7 +205,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False, *
         if not (base / name).is_dir():
             raise ValueError(
                 f"data set must be one of {', '.join(DATASETS)} or a folder with one folder of pictures per class "
-                f"in {base}, got {name!r}."
+                f"in {base}, got {name!r}. {OTHERS}"
             )
         entry = DataSet(name, partial(load_folders, name=name), (name,))
     known = inspect.signature(entry.loader).parameters
@@ -210,6 +221,6 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False, *
             (base / entry.folders[0]).mkdir(parents=True, exist_ok=True)
         options["download"] = download
     elif download:
-        there = (folder for folder in entry.folders if (base / folder).is_dir())
+        there = (folder for folder in entry.folders if filled(base / folder))
         fetch(entry.files, base, next(there, entry.folders[0]))
-    return entry.loader(locate(entry.title, base, entry.folders, entry.advice), **options)
+    return entry.loader(locate(entry.title, base, entry.folders, entry.how_to_get(name)), **options)

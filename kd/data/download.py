@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kd.data.places import filled
 from kd.extras import extra
 
 
@@ -36,7 +37,7 @@ class Download:
 
 
 def fetch(files: tuple[Download, ...], root: Path, folder: str) -> Path:
-    """Bring ``files`` into ``root / folder``; what is there stays, unpacked or not.
+    """Bring ``files`` into ``root / folder``; what is there stays, unpacked or not; an empty folder is nothing.
 
     Args:
         files: What to fetch: loose files, or one archive that holds ``folder``.
@@ -55,7 +56,8 @@ def fetch(files: tuple[Download, ...], root: Path, folder: str) -> Path:
     target = root / folder
     for file in files:
         place = root if file.unpack else target
-        if target.is_dir() and (file.unpack or any((target / n).exists() for n in (file.name, Path(file.name).stem))):
+        there = filled(target) if file.unpack else any((target / n).exists() for n in (file.name, Path(file.name).stem))
+        if there:
             continue
         bar = _Bar(file.name)
         try:

@@ -147,7 +147,8 @@ def _fetched(fetcher: str, folder: str | Path, what: str, download: bool, **opti
     fetch = getattr(extra("sklearn.datasets", "scikit-learn"), fetcher)
     missing = FileNotFoundError(
         f"{folder} must contain {what} as scikit-learn's {fetcher} keeps it, got none. "
-        "Pass download=True, or copy scikit-learn's data folder there."
+        "Pass download=True (in a file: options = { download = true } in [data]), or copy scikit-learn's data folder "
+        "there."
     )
     if not download and not (Path(folder) / what).exists():
         raise missing  # asked in vain, scikit-learn would leave empty folders behind

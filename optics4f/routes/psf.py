@@ -8,7 +8,9 @@ from itertools import product
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.nn.functional import pad
 
+from ..elements.camera import overlap
 from ..field import Field, Intensity, SeenField, intensity
 from ..fourf import FourF
 from ..fourier import fourier_matrix, zoomed_fourier
@@ -80,8 +82,29 @@ class PSFRoute(Route):
         """Share of the light behind each mask that lands in the PSF window, shape ``(masks,)``.
 
         The light is that of one logical pixel of the object, averaged over the modes of the light; the rest is
-        diffracted beside the window.
+        diffracted beside the window. The window is all that is simulated and wider than the camera:
+        :meth:`camera_efficiency` tells what that sees.
         """
+        return self._share_of_light(None)
+
+    def camera_efficiency(self) -> Tensor:
+        """Share of the light behind each mask that lands on the camera, shape ``(masks,)``.
+
+        Mean over the object's logical pixels, each lit alone, and over the modes of the light.
+        """
+        camera, image = self.bench.camera.grid, self.bench.image
+        seen = []
+        for n_camera, n_image, n_object in zip(camera.shape, image.shape, self.bench.illumination.shape, strict=True):
+            weights = overlap(n_camera, camera.pitch, n_image, image.pitch).sum(0) * (camera.pitch / image.pitch)
+            # A difference of positions is seen from as many object pixels as put it on the camera.
+            seen.append(
+                sum(pad(weights, (self.stride * k, self.stride * (n_object - 1 - k))) for k in range(n_object))
+                / n_object
+            )
+        return self._share_of_light(tuple(weights.to(self._device, self._dtype.to_real()) for weights in seen))
+
+    def _share_of_light(self, seen: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Of the light behind each mask, what lands in the window, weighted along y and x by how much is ``seen``."""
         bench, light = self.bench, self.bench.illumination
         total: Tensor | float = 0.0
         for mode in light.modes():
@@ -90,7 +113,8 @@ class PSFRoute(Route):
             arriving = light.grid.pitch**2 / (mode.wavelength * bench.lens1.focal_length) * bench.slm.samples.pitch
             landed, passed = 0.0, 0.0
             for place in places:
-                landed = landed + intensity(self._psf(mode, masks, place)).sum((-2, -1))
+                there = intensity(self._psf(mode, masks, place))
+                landed = landed + (there.sum((-2, -1)) if seen is None else there @ seen[1] @ seen[0])
                 rows, columns = self._block(mode, place)
                 passed = passed + intensity(masks * rows[:, None] * columns[None, :]).sum((-2, -1))
             total = total + mode.weight * landed * bench.image.pitch**2 / (passed * arriving**2)

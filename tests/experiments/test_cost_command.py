@@ -18,7 +18,7 @@ from experiments.cost_report import price_line, side_range
 from experiments.cost_settings import load_cost_configuration, load_cost_settings
 from experiments.electronics_sweep import measured_curves, networks, operations, price_curves
 from experiments.measured_inference import Inference
-from experiments.paper import by_row
+from experiments.paper_statistics import by_row
 from experiments.resolution_sweep import Curve, optical_curve
 from experiments.row_runs import train_row
 from experiments.sweep_command import RunsFailed, load_sweep, run_sweep

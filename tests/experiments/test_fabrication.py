@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import statistics
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.fabrication import run_fabrication, table_rows, verdict
+from experiments.fabrication import page, run_fabrication, table_rows, verdict
 from experiments.fabrication_bench import NOLL, HiddenSettings, hidden_front_end, smooth_noise
 from experiments.fabrication_run import STATES, normalised
 from experiments.fabrication_settings import UNMOVED, load_fabrication
@@ -301,9 +302,12 @@ def test_students_are_trained_where_they_are_missing_and_won_back(small, tmp_pat
     assert again == [result]
 
 
-def result(seed: int, twin: float, hidden: float, after: float) -> dict:
-    lost, won = twin - hidden, (after - hidden) / (twin - hidden) if twin > hidden else None
-    states = {name: {"test_accuracy": after, "recovered": won, "images_measured": 5} for name in STATES}
+def result(seed: int, twin: float, hidden: float, after: float, **others: float) -> dict:
+    lost, states = twin - hidden, {}
+    for name in STATES:
+        accuracy = others.get(name, after)
+        won = (accuracy - hidden) / (twin - hidden) if twin > hidden else None
+        states[name] = {"test_accuracy": accuracy, "recovered": won, "images_measured": 5}
     states["twin"] = {"test_accuracy": twin, "recovered": None}
     states["hidden"] = {"test_accuracy": hidden, "recovered": None}
     return {"seed": seed, "lost": lost, "states": states}
@@ -315,14 +319,49 @@ def test_shares_are_told_with_their_spread():
     assert rows["kd"]["recovered [%]"] == f"85.00 +- {math.hypot(5, 5):.2f}"
     assert rows["hidden"]["test accuracy [%]"] == f"83.50 +- {math.sqrt(2) * 4.5:.2f}"
     assert rows["twin"]["seeds"] == "99.00 98.00"
-    assert "kd 85.0% (least 80.0%, reached)" in verdict(results)
+    assert "labels 85.0% (least 80.0%, reached)" in verdict(results)
     assert "missed" in verdict([result(0, 0.99, 0.79, 0.9)])
     assert "nothing is lost" in verdict([*results, result(2, 0.9, 0.95, 0.9)])
+
+
+def test_what_is_no_better_than_labels_has_no_recovery_of_its_own(small):
+    # kd is 1, 2 and 3 points better than labels: 2 +- 4.303 * 1 / sqrt(3). ntk is 0.5 better, 1.5 worse and as good.
+    labels = (0.90, 0.91, 0.92)
+    kd, ntk = (0.91, 0.93, 0.95), (0.905, 0.895, 0.92)
+    results = [result(n, 0.99, 0.5, labels[n], kd=kd[n] + 0.01, ntk=ntk[n]) for n in range(3)]
+    rows = {row["state"]: row["less labels [points]"] for row in table_rows(results)}
+    assert rows["kd"] == f"+3.00 +- {4.303 / math.sqrt(3):.2f}"
+    assert rows["ntk"] == f"-0.33 +- {4.303 * statistics.stdev((0.5, -1.5, 0)) / math.sqrt(3):.2f}"
+    assert rows["masks"] == "+0.00 +- 0.00" and rows["labels"] == rows["twin"] == rows["hidden"] == ""
+    told = verdict(results)
+    recovered, _, compared = told.partition("learn from labels, too")
+    assert "labels 83.7%" in recovered and "kd 89.8%" in recovered and "masks 83.7%" in recovered
+    assert "ntk" not in recovered.partition("Both")[0]
+    assert "kd +3.00 +- 2.48 points;" in compared
+    assert "ntk -0.33 +- 2.59 points, not told from labels alone: its 83.0% are not its own" in compared
+    # One seed has no interval, and tells nothing of this kind.
+    alone = verdict(results[:1])
+    assert "kd +2.00 points, not told from labels alone" in alone and "inf" not in alone + str(table_rows(results[:1]))
+    measured = {"measured": {"train": 12, "validation": 2}, "images": {"train": 120, "validation": 20, "test": 9}}
+    text = " ".join(page(load_fabrication(small), [one | measured for one in results]).split())
+    assert "each estimated from 1 random direction in each step" in text
+    assert "| readout fine-tuned on labels and tangent kernels |" in text
+
+
+def test_probes_are_set_in_the_file(small):
+    plain = load_fabrication(small)
+    assert (plain.settings.compensation.probes, plain.settings.compensation.crossed) == (1, False)
+    more = small.with_name("more.toml")
+    more.write_text(small.read_text().replace("kernel_weight = 1", "kernel_weight = 1\nprobes = 16\ncrossed = true"))
+    changed = load_fabrication(more)
+    assert (changed.settings.compensation.probes, changed.settings.compensation.crossed) == (16, True)
+    assert changed.mark != plain.mark
 
 
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
+        ("kernel_weight = 1", "kernel_weight = 1\nprobes = 0", "probes"),
         ('"physical_kd"', '"linear"', "students.row"),
         ("[compensation.masks]", "[compensation.masks]\naugmentation = { flip = true }", "augmentation"),
         ("camera_shift", "camera_schift", "camera_shift"),

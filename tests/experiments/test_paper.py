@@ -11,10 +11,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.paper import gain, gains, run_paper, table_rows
+from experiments.paper import gains, light_words, run_paper, table_rows
 from experiments.paper_rows import PAPER_ROWS
 from experiments.paper_run import nonlinearity, paper_row
 from experiments.paper_settings import CONFIGURATIONS, load_paper
+from experiments.paper_statistics import SCOPE, gain, gap_closed, ratio_interval
 from kd.data.catalogue import load
 
 SMALL = CONFIGURATIONS / "paper_digits.toml"
@@ -98,9 +99,80 @@ def test_gains_are_paired_by_seed_with_students_interval():
     assert mean == pytest.approx(2.0)
     assert (mean - half, mean + half) == pytest.approx((100 * interval.low, 100 * interval.high))
     assert gain(results, "physical_kd", "physical") is None
-    assert "no effect that these seeds can tell" in gains(results), "2 points over three seeds that scatter"
+    told = gains(results)
+    assert "no effect that these seeds can tell" in told, "2 points over three seeds that scatter"
+    assert told.endswith(SCOPE) and "gap" not in told, "there is no teacher"
     results += [result("teacher", s, 0.99) for s in range(3)]
-    assert f"{2 / 5:.0%} of the gap of 5.00 points" in gains(results)
+    assert "40% (95 %: " in gains(results) and "of the gap to the teacher of 5.00 +- " in gains(results)
+
+
+def three(taught, alone, teacher):
+    """Results of three rows, a seed each place; None is no run."""
+    rows = {"physical_kd": taught, "physical": alone, "teacher": teacher}
+    return [result(row, s, a) for row, values in rows.items() for s, a in enumerate(values) if a is not None]
+
+
+def test_the_ends_of_a_share_are_where_students_test_begins_to_refuse_it():
+    taught, alone, teacher = (0.941, 0.952, 0.949, 0.955), (0.93, 0.93, 0.94, 0.93), (0.97, 0.96, 0.975, 0.965)
+    gap = gap_closed(three(taught, alone, teacher), "physical_kd", low="physical")
+    ways, gaps = ([100 * (x - a) for x, a in zip(high, alone, strict=True)] for high in (taught, teacher))
+    assert gap.share == pytest.approx(sum(ways) / sum(gaps)) and gap.seeds == 4
+    for end in (gap.low, gap.high):
+        refused = stats.ttest_1samp([w - end * g for w, g in zip(ways, gaps, strict=True)], 0)
+        assert refused.pvalue == pytest.approx(0.05, abs=1e-9)
+    assert gap.low < gap.share < gap.high
+    interval = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+    assert (gap.mean - gap.half, gap.mean + gap.half) == pytest.approx((interval.low, interval.high))
+
+
+def test_a_share_is_over_the_seeds_that_all_three_rows_have():
+    taught, alone, teacher = (0.94, 0.95, 0.94, 0.99), (0.93, 0.93, 0.92, 0.1), (0.97, 0.96, 0.97, None)
+    more = three((*taught, 0.9), (*alone, None), (*teacher, 0.2))
+    fewer = three(taught[:3], alone[:3], teacher[:3])
+    assert gap_closed(more, "physical_kd", low="physical") == gap_closed(fewer, "physical_kd", low="physical")
+    assert gains(more) == gains(fewer), "the gain beside the share is over the same seeds"
+    assert gap_closed(three(taught[:1], alone[:1], teacher[:1]), "physical_kd", low="physical") is None
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [(0.95, 0.99, 0.945), (0.91, 0.92, 0.91)],
+    ids=["an interval around 0", "below the student"],
+)
+def test_a_gap_that_may_be_none_has_no_share(teacher):
+    results = three((0.96, 0.95, 0.95), (0.95, 0.94, 0.96), teacher)
+    gap = gap_closed(results, "physical_kd", low="physical")
+    assert gap.share is None and gap.low is None
+    words = gains(results)
+    assert "no share, as the gap to the teacher of" in words and words.count("%") == 1, "that of the interval alone"
+    if gap.mean > 0:
+        gaps = [100 * (b - r["test_accuracy"]) for b, r in zip(teacher, results[3:6], strict=True)]
+        with pytest.raises(ValueError, match="gaps must be told from 0"):
+            ratio_interval([1.0, -1.0, 0.0], gaps)
+
+
+def light(seed, **more):
+    return {**result("physical", seed, 0.9), "parameters": 999, "electrons_per_image": 1e6, **more}
+
+
+def test_light_is_the_mean_over_the_seeds_that_tell_of_it():
+    """The oldest results do not know of the camera's share, of the exposures, or of photons."""
+    later = {"exposures": 8, "light_in_window": 0.8}
+    results = [light(0, light_in_window=0.4), light(1, **later, light_on_camera=0.1)]
+    row = table_rows([*results, light(2, **later, light_on_camera=0.3, electrons_per_image=4e6)])[0]
+    assert row["exposures"] == "8" and row["light an image"] == "2e+06 electrons"
+    assert row["light in the window"] == "67%" and row["light on the camera"] == "20%"
+    row = table_rows([light(0), light(1, photons_per_image=2e6), light(2, photons_per_image=4e6)])[0]
+    assert row["light an image"] == "3e+06 photons"
+    assert row["light on the camera"] == row["light in the window"] == row["exposures"] == ""
+    assert "not what the camera sees" in light_words(results) and light_words([result("linear", 0, 0.9)]) == ""
+
+
+def test_masks_are_no_electronic_parameters():
+    digital = {**result("linear", 0, 0.9), "parameters": 7}
+    teacher = {**result("teacher", 0, 0.9), "parameters": 5, "readout_parameters": None}
+    rows = table_rows([teacher, digital, light(0)])
+    assert [row["electronic parameters"] for row in rows] == ["5", "7", "1"]
 
 
 def test_mean_and_standard_deviation_are_in_the_table():
@@ -121,11 +193,12 @@ def test_the_benches_of_all_tables_can_be_sampled(path):
         (("digits", "--row", "phisical"), "physical"),
         (("nothing.toml",), "nothing.toml"),
         (("digits", "--cluster", "tcp://x:1", "--workers", "2"), "workers"),
+        (("digits", "--row", "readout_only", "--seed", "-3"), "seed must be 0 or more, got -3"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments, word, tmp_path):
     printed = CliRunner().invoke(app, ["paper", *arguments, "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
-    assert printed.exit_code in (1, 2)
+    assert printed.exit_code == 2
     assert word in printed.output and "Traceback" not in printed.output
 
 
@@ -138,4 +211,5 @@ def test_images_that_are_not_there_are_named(monkeypatch, tmp_path):
     said = printed.output.replace("\n", " ")
     assert "OPTICS4F_DATA" in said or "idx" in said
     assert "1 of 1 runs failed" in said and "IndexError" not in said  # no table is made of nothing
+    assert said.count("FileNotFoundError") + said.count("ValueError") == 1, "why it failed is said once"
     assert not list((tmp_path / "o").glob("*.md"))

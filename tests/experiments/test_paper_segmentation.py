@@ -17,13 +17,14 @@ from experiments.paper_run import nonlinearity
 from experiments.paper_segmentation import (
     SEGMENTATION,
     scores,
+    segmentation_lines,
     segmentation_row,
     segmentation_words,
     segments,
-    share_closed,
 )
 from experiments.paper_segmentation_rows import SEGMENTATION_ROWS, map_readout
 from experiments.paper_settings import CONFIGURATIONS, load_paper
+from experiments.paper_statistics import SCOPE, gap_closed
 from experiments.sweep import Here
 from kd.data.catalogue import load
 from kd.data.segmentation import CAMVID
@@ -169,21 +170,37 @@ def line(row, seed, miou, car):
     return {"row": row, "seed": seed, "test_miou": miou, "car_iou": car, "iou": {"car": car, "sign": None}}
 
 
-def test_the_share_of_the_gap_is_paired_by_seed_with_students_interval():
+def test_the_share_of_the_gap_is_paired_by_seed_with_the_interval_of_a_ratio():
     linear, teacher, taught = (0.20, 0.22, 0.21), (0.40, 0.41, 0.45), (0.32, 0.33, 0.31)
     results = []
     for row, values in (("linear", linear), ("teacher", teacher), ("physical_kd", taught)):
         results += [line(row, seed, value, value / 2) for seed, value in enumerate(values)]
     results.append(line("physical_kd", 9, 0.9, 0.9))  # nothing to compare with
-    ratios = [(p - a) / (t - a) for a, t, p in zip(linear, teacher, taught, strict=True)]
-    interval = stats.ttest_1samp(ratios, 0).confidence_interval(0.95)
-    mean, half = share_closed(results, "physical_kd", "test_miou")
-    assert (mean - half, mean + half) == pytest.approx((interval.low, interval.high))
-    assert share_closed(results, "physical", "test_miou") is None
-    assert share_closed(results, "physical_kd", "test_miou", low="teacher", high="linear") is None, "no gap"
+    gap = gap_closed(results, "physical_kd", low="linear", measure="test_miou")
+    for end in (gap.low, gap.high):
+        left = [p - a - end * (t - a) for a, t, p in zip(linear, teacher, taught, strict=True)]
+        assert stats.ttest_1samp(left, 0).pvalue == pytest.approx(0.05, abs=1e-9)
     words = segmentation_words(results)
-    assert f"physical_kd closes {100 * mean:.0f} +- {100 * half:.0f} % of the gap linear -> teacher in mIoU" in words
-    assert "in car IoU" in words and "sign -" in words
+    assert f"mIoU: physical_kd closes {gap.share:.0%} (95 %: {gap.low:.0%} to {gap.high:.0%}) of the gap" in words
+    assert "car IoU: physical_kd closes" in words and "sign -" in words and f"- {SCOPE}" in words
+    assert "Distillation" not in words, "there is nobody to compare with"
+    results += [line("physical", seed, value - 0.02, 0.1) for seed, value in enumerate(taught)]
+    assert "Distillation, physical: +2.00 +- 0.00 points of mIoU (95 %, paired by seed)" in segmentation_words(results)
+
+
+def test_the_table_has_the_columns_of_a_classification_table():
+    some = {
+        "row": "physical",
+        "seed": 0,
+        "test_miou": 0.2,
+        "parameters": 99,
+        "readout_parameters": 7,
+        "digital_macs": 2,
+    }
+    row = segmentation_lines([{**some, "electrons_per_image": 2e6, "light_in_window": 0.9, "light_on_camera": 0.02}])[0]
+    assert row["electronic parameters"] == "7", "those of the masks are not"
+    assert (row["light in the window"], row["light on the camera"]) == ("90%", "2%")
+    assert row["light an image"] == "2e+06 electrons"
 
 
 def test_the_command_takes_the_table_of_the_task(small, here, tmp_path):

@@ -123,6 +123,21 @@ def test_the_penalty_is_what_is_missing_to_the_floor():
     )
 
 
+def test_the_penalty_may_look_at_the_camera_alone():
+    """A prism brings the image beside the camera: still in the window, and nothing of it is seen."""
+    hardware = bench(1)
+    rows = torch.arange(48, dtype=torch.float64)[:, None].expand(48, 40)
+    hardware.slm.set_values((2 * math.pi * 8e-6 * rows * 160e-6 / (532e-9 * 60e-3))[None])  # four camera pixels
+    floor = {"efficiency_floor": 0.2, "efficiency_weight": 2.0}
+    everywhere, seen = (
+        OpticalFrontEnd(PSFRoute(hardware), noise=False, efficiency_on=where, **floor) for where in ("window", "camera")
+    )
+    share = seen.route.camera_efficiency()
+    assert everywhere.route.window_efficiency() > 0.5 and share < 0.1
+    assert everywhere.penalty() == 0
+    torch.testing.assert_close(seen.penalty(), 2 * (1 - share / 0.2).mean())
+
+
 def test_the_penalty_pulls_light_into_the_window():
     """Random phases spread light over the whole order; a readout of noise gives masks no other wish than the floor."""
     from kd.data.images import DataSplits, LabelledImages

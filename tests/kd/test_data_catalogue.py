@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import os
 import sys
 import tarfile
 import threading
@@ -17,7 +18,7 @@ from kd.data import catalogue
 from kd.data.catalogue import DATASETS, DataSet, load
 from kd.data.download import Download, fetch
 from kd.data.idx import load_idx
-from kd.data.places import data_root
+from kd.data.places import data_in, data_root, locate
 
 
 @pytest.fixture
@@ -95,6 +96,29 @@ def test_an_archive_is_unpacked_into_its_folder(server, tmp_path):
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["kit", "set.tar.gz"]
 
 
+def test_an_empty_folder_is_no_data_set(server, tmp_path, monkeypatch):
+    folder, base, asked = server
+    picture = io.BytesIO()
+    Image.new("L", (4, 3), 20).save(picture, "png")
+    names = {f"kit/{kind}/{n}.png": picture.getvalue() for kind in ("left", "right") for n in range(10)}
+    files = (served(folder, base, "kit.tar.gz", tar_of(names), unpack=True),)
+    reader = functools.partial(catalogue.load_folders, name="arrows")
+    monkeypatch.setitem(DATASETS, "arrows", DataSet("arrows", reader, ("kit", "arrows"), "Unpack it.", files=files))
+    for name in ("kit", "arrows"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for _ in range(2):
+        assert load("arrows", tmp_path / "data", grey=True, download=True).classes == ("left", "right")
+    assert asked == ["/kit.tar.gz"]
+    (tmp_path / "data/kit").rename(tmp_path / "data/elsewhere")
+    (tmp_path / "data/arrows").rmdir()
+    (tmp_path / "data/elsewhere").rename(tmp_path / "data/arrows")
+    (tmp_path / "data/kit").mkdir()  # the usual place, with nothing in it
+    assert load("arrows", tmp_path / "data", grey=True, download=True).classes == ("left", "right")
+    assert len(asked) == 1 and not any((tmp_path / "data/kit").iterdir())
+    (tmp_path / "none").mkdir()
+    assert locate("none", tmp_path, ("nowhere", "none"), "") == tmp_path / "none"  # the loader says what is missing
+
+
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
@@ -140,16 +164,39 @@ def test_the_argument_comes_before_the_environment_and_that_before_the_cache(mon
     assert data_root(tmp_path) == tmp_path
 
 
+@pytest.mark.parametrize("before", [None, "/somewhere"])
+def test_the_data_folder_of_a_command_holds_while_it_runs(monkeypatch, tmp_path, before):
+    if before is None:
+        monkeypatch.delenv("OPTICS4F_DATA", raising=False)
+    else:
+        monkeypatch.setenv("OPTICS4F_DATA", before)
+    (tmp_path / "sets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError), data_in("sets"):
+        assert os.environ["OPTICS4F_DATA"] == str(tmp_path / "sets")  # absolute: workers may stand elsewhere
+        assert data_root() == tmp_path / "sets"
+        raise KeyError
+    assert os.environ.get("OPTICS4F_DATA") == before
+    with data_in(None):
+        assert os.environ.get("OPTICS4F_DATA") == before
+    with pytest.raises(FileNotFoundError, match=r"data must be the folder .*, got nowhere, which is none\."):
+        data_in("nowhere").__enter__()
+    assert os.environ.get("OPTICS4F_DATA") == before
+
+
 @pytest.mark.parametrize("name", [name for name, entry in DATASETS.items() if entry.folders])
 def test_a_missing_set_says_what_to_put_where(tmp_path, name):
     with pytest.raises(FileNotFoundError) as caught:
         load(name, tmp_path)
     message, entry = str(caught.value), DATASETS[name]
     assert str(tmp_path / entry.folders[0]) in message
-    assert entry.advice in message
+    assert entry.advice in message and len(message) < 300 + len(str(tmp_path))  # a table of runs shows no more
     assert "OPTICS4F_DATA" in message
     assert "\n" not in message
-    assert ("download=True" in message) == bool(entry.files or "scikit_learn_data" in entry.folders)
+    fetchable = bool(entry.files or "scikit_learn_data" in entry.folders)
+    assert ("download=True" in message) == fetchable
+    assert (f"python -m kd data --download {name}" in message) == fetchable
+    assert "--data FOLDER" in message
     assert not list(tmp_path.iterdir())
 
 

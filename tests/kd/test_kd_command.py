@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+import kd.command
 import kd.training
 from kd.cli import app
 from kd.data.catalogue import DATASETS, load
 from kd.data.images import DataSplits, SegmentedImages
+from kd.objectives import Attention, Decoupled, SoftTargets, TangentMatching
 from kd.readout import PooledLinear
 from kd.recipe import load_plan
 from kd.seeding import initialised_with
@@ -153,6 +158,193 @@ def test_a_student_learns_from_its_teacher_and_hands_its_masks_to_the_bench(tmp_
     assert refused.exit_code == 2 and "must be of a row with masks" in refused.stderr
 
 
+@pytest.fixture
+def taught(tmp_path) -> tuple[str, Path]:
+    """A recipe of one epoch whose teacher has been trained, and the folder of results."""
+    out = tmp_path / "out"
+    text = RECIPE.replace("epochs = 2", "epochs = 1\ntemperature = 3")
+    text += f'\n[teacher]\ncheckpoint = "{out}/teacher-0.safetensors"\n'
+    facts("train", written(tmp_path, text), "--row", "teacher", "--out", out)
+    return text, out
+
+
+def test_the_file_names_the_objective(tmp_path, taught):
+    text, out = taught
+    chosen = 'objective = "decoupled"\noptions = { beta = 2 }\n'
+    found = facts("train", written(tmp_path, text + chosen), "--out", out)
+    soft = facts("train", written(tmp_path, text), "--out", tmp_path / "soft")
+    data = load("digits", size=16, split_seed=3)
+    with initialised_with(0):
+        model = LinearCNN(1, PooledLinear(3, 10, pool=2), channels=3, kernel_size=5)
+    still = AugmentationSettings(rotation_degrees=0, shift=0, scale=0)
+    settings = TrainingSettings(epochs=1, batch_size=64, learning_rate=1e-2, augmentation=still)
+    teacher = load_plan(written(tmp_path, text), row="teacher").build(data)
+    teacher.load_state_dict(load_file(out / "teacher-0.safetensors"))
+    objective = Decoupled(temperature=3, alpha=1, beta=2)
+    fit(model, data, settings, seed=0, teacher=teacher, objective=objective, progress=False)
+    assert found["test_loss"] == evaluate(model, data.test).loss
+    assert soft["test_loss"] != found["test_loss"]
+
+
+@pytest.mark.parametrize(
+    ("training", "teacher", "expected"),
+    [
+        ("temperature = 3\nalpha = 0.25", "", SoftTargets(3, 0.25)),
+        ("temperature = 3\nalpha = 0.25", 'objective = "soft_targets"', SoftTargets(3, 0.25)),
+        ("temperature = 3", 'objective = "decoupled"', Decoupled(3)),
+        ("", 'objective = "decoupled"\noptions = { alpha = 0.5, beta = 4 }', Decoupled(4, 0.5, 4)),
+        (
+            "",
+            'objective = "tangent_kernels"\noptions = { probes = 8, beta = 0.1 }',
+            TangentMatching(probes=8, beta=0.1),
+        ),
+        (
+            "temperature = 3\nalpha = 0.25",
+            'objective = "attention"\noptions = { weight = 5, teacher_layer = "features.0" }',
+            Attention(teacher_layer="features.0", weight=5, soft_targets=SoftTargets(3, 0.25)),
+        ),
+    ],
+)
+def test_temperature_and_weights_reach_the_objective(tmp_path, training, teacher, expected):
+    text = RECIPE.replace("epochs = 2", f"epochs = 2\n{training}") + f'[teacher]\ncheckpoint = "t"\n{teacher}\n'
+    path = written(tmp_path, text)
+    assert load_plan(path).objective() == expected
+    assert load_plan(path, row="teacher").objective() is None
+    assert load_plan(written(tmp_path)).objective() is None
+
+
+@pytest.mark.parametrize("objective", ["tangent_kernels", "attention"])
+def test_each_objective_trains(tmp_path, taught, objective):
+    text, out = taught
+    text = text if objective == "attention" else text.replace("temperature = 3\n", "")
+    config = written(tmp_path, text + f'objective = "{objective}"\n')
+    assert facts("train", config, "--out", out)["taught"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('objective = "hints"', "teacher.objective"),
+        (
+            'objective = "decoupled"\noptions = { betta = 2 }',
+            "must be of alpha, beta with the objective decoupled, got betta",
+        ),
+        ('objective = "decoupled"\noptions = { beta = "two" }', "teacher.options.beta: "),
+        ("options = { temperature = 2 }", "must be of none with the objective soft_targets, got temperature"),
+        ('objective = "tangent_kernels"', "training.temperature must be left out with the objective tangent_kernels"),
+    ],
+)
+def test_an_objective_that_cannot_be_is_one_line(tmp_path, change, words):
+    text = RECIPE.replace("epochs = 2", "epochs = 2\ntemperature = 3")
+    for teacher, told in (('checkpoint = "t"\n', words), ("", "objective")):
+        result = called("train", written(tmp_path, f"{text}[teacher]\n{teacher}{change}\n"), "--out", tmp_path / "out")
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert told in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_of_another_teacher_is_not_called_done(tmp_path, taught):
+    text, out = taught
+    config, kept, teacher = written(tmp_path, text), out / "linear-0.safetensors", out / "teacher-0.safetensors"
+    facts("train", config, "--out", out)
+    assert "nothing was done" in called("train", config, "--out", out).stdout
+    with safe_open(teacher, framework="pt") as file:
+        metadata = file.metadata()
+    weights = load_file(teacher)
+    save_file(weights, teacher, metadata | {"more": "of the same"})  # another file with the same weights
+    assert "nothing was done" in called("train", config, "--out", out).stdout
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, teacher, metadata)
+    other = called("train", config, "--out", out)
+    assert (other.exit_code, other.stderr.count("\n"), other.stdout) == (2, 1, "")
+    assert "got the student of a teacher with other weights" in other.stderr and "to train anew" in other.stderr
+    with safe_open(kept, framework="pt") as file:
+        content = json.loads(file.metadata()["optics4f"])
+    del content["metrics"]["teacher"]  # as checkpoints were before
+    save_file(load_file(kept), kept, {"optics4f": json.dumps(content)})
+    assert "nothing was done" in called("train", config, "--out", out).stdout
+
+
+def test_an_interrupted_student_does_not_go_on_with_another_teacher(tmp_path, taught, monkeypatch):
+    text, out = taught
+    config, teacher = written(tmp_path, text), out / "teacher-0.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(kd.command, "evaluate", lambda *a, **k: signal.raise_signal(signal.SIGINT))
+        assert called("train", config, "--out", out).exit_code == 130
+    with safe_open(teacher, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({name: 2 * tensor for name, tensor in load_file(teacher).items()}, teacher, metadata)
+    refused = called("train", config, "--out", out)
+    assert refused.exit_code == 2 and "must be of a run with this teacher" in refused.stderr
+
+
+def test_tensorboard_gets_the_curves_of_the_run(tmp_path, monkeypatch):
+    seen = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            seen.append(folder)
+
+        def add_scalar(self, name, value, step):
+            seen.append((name, step))
+
+        def flush(self):
+            pass
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    arguments = ("train", written(tmp_path), "--seed", 2, "--out", tmp_path / "out", "--tensorboard", tmp_path / "tb")
+    facts(*arguments)
+    assert seen[0] == str(tmp_path / "tb/linear-2")
+    assert [entry for entry in seen[1:] if entry[0] == "loss"] == [("loss", 1), ("loss", 2)]
+    assert ("validation_accuracy", 2) in seen
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    refused = called(*arguments[:-4], "--out", tmp_path / "no", *arguments[-2:])
+    assert refused.exit_code == 2 and "pip install tensorboard" in refused.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_data_are_taken_from_the_folder_that_the_option_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPTICS4F_DATA", str(tmp_path / "empty"))
+    for kind, grey in (("dark", 0), ("light", 200)):
+        (tmp_path / "sets/greys" / kind).mkdir(parents=True)
+        for number in range(20):
+            Image.new("L", (16, 12), grey + number).save(tmp_path / "sets/greys" / kind / f"{number}.png")
+    text = RECIPE.replace('"digits"', '"greys"').replace("size = 16, split_seed = 3", "grey = true")
+    config, out = written(tmp_path, text.replace("batch_size = 64", "batch_size = 8")), tmp_path / "out"
+    refused = called("train", config, "--out", out)
+    assert refused.exit_code == 2 and "--data FOLDER" in refused.stderr
+    there = ("--data", tmp_path / "sets")
+    found = facts("train", config, "--out", out, *there)
+    assert facts("evaluate", found["checkpoint"], *there)["accuracy"] == found["test_accuracy"]
+    assert called("evaluate", found["checkpoint"]).exit_code == 2
+    seen = []
+    monkeypatch.setattr(kd.command, "run_export", lambda *a: seen.append(os.environ["OPTICS4F_DATA"]))
+    called("export", found["checkpoint"], "--out", tmp_path / "masks.h5", *there)
+    assert seen == [str(tmp_path / "sets")]
+    assert {row["name"]: row for row in facts("data", *there)}["mnist"]["looked_for"][0] == str(tmp_path / "sets/mnist")
+    refused = called("train", config, "--out", out, "--data", tmp_path / "nowhere")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "data must be the folder that holds the data sets" in refused.stderr
+
+
+def test_missing_data_are_told_in_words_of_the_command_line(tmp_path, monkeypatch):
+    text = RECIPE.replace('"digits"', '"mnist"').replace("size = 16, split_seed = 3", "")
+    result = called("train", written(tmp_path, text), "--out", tmp_path / "out", "--data", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    for words in ("python -m kd data --download mnist", "--data FOLDER", "OPTICS4F_DATA"):
+        assert words in result.stderr
+    seen = []
+    monkeypatch.setattr(kd.command, "load", lambda name, **options: seen.append((name, options)))
+    assert called("data", "--download", "mnist", "--data", tmp_path).exit_code == 0
+    assert seen == [("mnist", {"download": True})]
+    for name, told in (("carvana", "Accept the terms of kaggle.com"), ("digits", "one of mnist"), ("x", "got 'x'.")):
+        refused = called("data", "--download", name)
+        assert (refused.exit_code, refused.stderr.count("\n"), len(seen)) == (2, 1, 1)
+        assert told in refused.stderr
+
+
 def test_fixed_masks_stay_as_they_are(tmp_path):
     config = written(tmp_path, BENCH + RECIPE)
     data = load("digits", size=16, split_seed=3)
@@ -202,7 +394,9 @@ def test_colours_stand_side_by_side(tmp_path):
 
 def test_data_are_listed_with_their_places(tmp_path, monkeypatch):
     monkeypatch.setenv("OPTICS4F_DATA", str(tmp_path))
-    (tmp_path / "MNIST/raw").mkdir(parents=True)
+    for folder in ("MNIST/raw", "cifar-10-batches-py"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "MNIST/raw/t10k-labels-idx1-ubyte").touch()  # the other folder stays empty
     result = called("data", "--json")
     rows = {row["name"]: row for row in json.loads(result.stdout)}
     assert rows.keys() == DATASETS.keys()

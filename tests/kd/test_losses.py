@@ -1,5 +1,6 @@
 """Losses against numbers worked out by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from kd.losses import (
     attention_transfer,
+    crossed_kernel_matching,
     decoupled_kd,
     feature_hint,
     hinton_kd,
@@ -191,6 +193,14 @@ def test_attention_is_two_minus_twice_the_cosine():
     assert attention_transfer(student, teacher).item() == pytest.approx(2 - 18 / math.sqrt(337), rel=1e-6)
 
 
+def test_attention_is_the_authors_loss_times_the_pixels():
+    # at_loss of szagoruyko/attention-transfer: mean over channels, l2 norm, mean of the squares over batch and pixels.
+    student, teacher = maps(0, 2, 3, 4, 6), maps(1, 2, 5, 4, 6)
+    unit = [q / q.norm(dim=1, keepdim=True) for q in (f.pow(2).mean(1).reshape(2, -1) for f in (student, teacher))]
+    theirs = (unit[0] - unit[1]).pow(2).mean()
+    torch.testing.assert_close(attention_transfer(student, teacher), 4 * 6 * theirs)
+
+
 def test_a_larger_map_is_averaged_over_the_pixels_of_the_smaller():
     small = maps(0, 2, 3, 2, 3)
     large = small.repeat_interleave(4, dim=-2).repeat_interleave(2, dim=-1)
@@ -299,6 +309,67 @@ def test_matching_is_the_mean_squared_difference_of_kernels():
     assert tangent_kernel_matching(student, other).item() == pytest.approx((2 * 0.25**2 + 2 * 0.5**2) / 4)
 
 
+def one_probe_sketches(model: torch.nn.Module, images: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    """Kernels ``(count, B, B)`` of one probe each, all independent."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        tangents = projected_tangents(model, images, probes=count, generator=generator)
+    each = tangents.reshape(len(images), count, -1).movedim(1, 0) * math.sqrt(count)
+    return each @ each.mT
+
+
+def small_networks(*widths: int) -> list[torch.nn.Module]:
+    with initialised_with(0):
+        return [
+            torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.Tanh(), torch.nn.Linear(width, 2)).double()
+            for width in widths
+        ]
+
+
+def test_crossed_sketches_have_the_distance_of_the_exact_kernels_as_their_mean():
+    # Of the directions sqrt(n) e_1 ... sqrt(n) e_n, each as likely, the mean of z z^T is 1, as of normal numbers:
+    # the mean over all ways to draw is a finite sum, and nothing is left to chance.
+    student, teacher = maps(0, 5, 4), maps(1, 5, 3)  # Jacobians
+    sketches = [[j.shape[1] * torch.outer(column, column) for column in j.T] for j in (student, teacher)]
+    found = [
+        crossed_kernel_matching((a, b), (c, d), normalised=False)
+        for a, b in itertools.product(sketches[0], repeat=2)
+        for c, d in itertools.product(sketches[1], repeat=2)
+    ]
+    exact = (student @ student.T - teacher @ teacher.T).square().mean()
+    torch.testing.assert_close(torch.stack(found).mean(), exact)
+    squared = [tangent_kernel_matching(a, c, normalised=False) for a, c in itertools.product(*sketches)]
+    assert torch.stack(squared).mean() > 2 * exact  # the noise of one probe, which is not a distance
+
+
+def test_crossed_random_moves_have_the_distance_of_the_exact_kernels_as_their_mean():
+    images, draws, (student, teacher) = maps(0, 5, 3), 600, small_networks(4, 5)
+    with torch.no_grad():
+        teacher[2].weight *= 4  # kernels that differ much
+    exact = tangent_kernel_matching(tangent_kernel(student, images), tangent_kernel(teacher, images), normalised=False)
+    (s1, s2), (t1, t2) = (
+        one_probe_sketches(model, images, 2 * draws, seed).chunk(2) for seed, model in enumerate((student, teacher))
+    )
+    found = torch.stack(
+        [crossed_kernel_matching(pair[:2], pair[2:], normalised=False) for pair in zip(s1, s2, t1, t2, strict=True)]
+    )
+    error = found.std() / math.sqrt(draws)
+    assert (found.mean() - exact).abs() < 3 * error < 0.6 * exact
+
+
+def test_equal_kernels_are_no_distance_apart_however_few_the_probes():
+    images, draws, (model,) = maps(0, 5, 3), 400, small_networks(4)
+    sets = one_probe_sketches(model, images, 4 * draws, 0).chunk(4)
+    found = torch.stack([crossed_kernel_matching((a, b), (c, d)) for a, b, c, d in zip(*sets, strict=True)])
+    floor = torch.stack([tangent_kernel_matching(a, c) for a, c in zip(sets[0], sets[2], strict=True)]).mean()
+    error = found.std() / math.sqrt(draws)
+    assert found.mean().abs() < 4 * error < 0.2 * floor
+    # With as many probes as one likes both are the same distance, zero or not.
+    exact, other = tangent_kernel(model, images), maps(1, 5, 4) @ maps(1, 5, 4).T
+    same = crossed_kernel_matching((exact, exact), (other, other))
+    torch.testing.assert_close(same, tangent_kernel_matching(exact, other))
+
+
 def test_a_student_can_learn_the_kernel_of_its_teacher():
     images = maps(0, 5, 3)
     with initialised_with(0):
@@ -324,6 +395,13 @@ def test_kernel_matching_gradcheck():
     for normalised in (True, False):
         assert torch.autograd.gradcheck(
             lambda f, n=normalised: tangent_kernel_matching(f @ f.T, wanted, normalised=n), factor
+        )
+        other, wanted_too = maps(2, 3, 4), maps(3, 3, 4) @ maps(3, 3, 4).T
+        assert torch.autograd.gradcheck(
+            lambda f, n=normalised, o=other, w=wanted_too: crossed_kernel_matching(
+                (f @ f.T, (f + o) @ (f + o).T), (wanted, w), normalised=n
+            ),
+            factor,
         )
 
 
@@ -359,6 +437,10 @@ def test_gradients_reach_the_weights_through_random_moves():
         (lambda: feature_hint(maps(0, 2, 3), maps(0, 2, 4)), r"shape \(2, 3\), got \(2, 4\). Put a 1 x 1"),
         (lambda: attention_transfer(maps(0, 2, 3), maps(0, 2, 3)), r"\(B, C, height, width\) of one batch"),
         (lambda: tangent_kernel_matching(maps(0, 2, 2), maps(0, 3, 3)), r"\(B, B\) .*, got \(2, 2\) and \(3, 3\)"),
+        (
+            lambda: crossed_kernel_matching((maps(0, 2, 2), maps(0, 3, 3)), (maps(0, 2, 2), maps(0, 2, 2))),
+            r"\(B, B\) .*, got \(3, 3\) and \(2, 2\)",
+        ),
         (
             lambda: projected_tangents(Linear(3, 1), maps(0, 2, 3), probes=0, generator=torch.Generator()),
             "probes must be at least 1 and step positive, got 0 and 0.01",

@@ -90,6 +90,28 @@ def test_tangent_matching_estimates_the_difference_of_the_exact_kernels():
     assert loss.item() == pytest.approx(2 * exact.item(), rel=0.25)
 
 
+def test_crossed_tangents_have_no_floor_and_probes_lower_it():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(35, 3))
+    nn.init.normal_(model[1].weight, generator=torch.Generator().manual_seed(0))
+    means, errors = {}, {}
+    with initialised_with(0), torch.no_grad():
+        for probes, crossed in ((1, False), (8, False), (1, True)):
+            objective = TangentMatching(alpha=0.0, probes=probes, crossed=crossed)
+            losses = torch.stack([objective(model, model, images(), LABELS)[1] for _ in range(120)])
+            means[probes, crossed], errors[probes, crossed] = losses.mean(), losses.std() / 120**0.5
+    assert means[1, True].abs() < 4 * errors[1, True] < 0.3 * means[1, False]
+    # The floor is the variance of the sketches: one over the probes, and less for one by the noise of the trace.
+    assert means[1, False] / means[8, False] > 4
+
+
+def test_tangent_matching_is_told_as_before_where_nothing_is_crossed():
+    # Unfinished training finds its state by it.
+    assert repr(TangentMatching()) == "TangentMatching(alpha=1.0, beta=1.0, probes=1, normalised=True)"
+    assert repr(TangentMatching(probes=4, crossed=True)).endswith("probes=4, normalised=True, crossed=True)")
+    with pytest.raises(ValueError, match="probes must be at least 1, got 0"):
+        TangentMatching(probes=0)
+
+
 def test_tangents_are_of_the_network_in_use_and_disturb_nothing():
     class Noisy(nn.Module):
         def __init__(self):
@@ -124,7 +146,15 @@ def test_tangents_are_of_the_network_in_use_and_disturb_nothing():
 
 
 @pytest.mark.parametrize(
-    "objective", [SoftTargets(), Decoupled(2.0, 1.0, 1.0), TangentMatching(), Attention(), labels_alone]
+    "objective",
+    [
+        SoftTargets(),
+        Decoupled(2.0, 1.0, 1.0),
+        TangentMatching(),
+        TangentMatching(crossed=True),
+        Attention(),
+        labels_alone,
+    ],
 )
 def test_every_objective_trains_and_repeats_bit_for_bit(objective):
     generator = torch.Generator().manual_seed(0)

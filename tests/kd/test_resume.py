@@ -152,6 +152,25 @@ def test_the_state_of_another_run_is_refused(tmp_path, change, message):
         trained(state_file, **change)
 
 
+@pytest.mark.parametrize("change", ["a weight", "a shape"])
+def test_the_state_of_another_teachers_student_is_refused(tmp_path, uninterrupted, change):
+    state_file = tmp_path / "run.pt"
+    trained(state_file)
+    same_one, other = models()[1], models()[1]
+    if change == "a weight":
+        with torch.no_grad():
+            other[1].bias[2] = torch.nextafter(other[1].bias[2], torch.tensor(9.0))  # the least that a float can change
+    else:
+        other.append(nn.Identity()).append(nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="must be of a run with this teacher, got one with other weights"):
+        trained(state_file, teacher=other)
+    assert same(trained(state_file, teacher=same_one)[0], uninterrupted[0])
+    saved = torch.load(state_file, weights_only=True)
+    del saved["state"]["taught_by"]  # as states were before
+    torch.save(saved, state_file)
+    assert same(trained(state_file, teacher=other)[0], uninterrupted[0])
+
+
 def test_the_state_of_another_network_is_refused(tmp_path):
     state_file = tmp_path / "run.pt"
     trained(state_file)

@@ -280,6 +280,23 @@ def test_the_psf_window_holds_the_share_of_the_sinc_that_falls_in_it():
     assert efficiency < 0.95
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"camera_shape": (4, 5)}, {"camera_pitch": 24e-6, "samples_per_camera_pixel": 1}]
+)
+def test_the_camera_holds_the_mean_share_of_pixels_lit_one_by_one(changes):
+    """By a route that knows no PSF: light on the camera, of the light behind the mask, pixel by pixel."""
+    bench = small_bench(fill_factor=1.0, **changes)
+    bench.slm.set_values(smooth_masks(2, (48, 36)))
+    one_by_one = torch.eye(35, dtype=torch.float64).view(35, 1, 5, 7)
+    route = FourierLensRoute(bench)
+    with torch.no_grad():
+        passed = route.fourier_field(bench.object_field(one_by_one)).power  # masks of phases take nothing away
+        landed = bench.camera.integrated(route(one_by_one)).sum((-2, -1)) * bench.camera.grid.pitch**2
+    shares = PSFRoute(bench).camera_efficiency()
+    torch.testing.assert_close(shares, (landed / passed.view(35, 1)).mean(0), rtol=1e-9, atol=0)
+    assert (shares < PSFRoute(bench).window_efficiency()).all()
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_stack_of_masks_is_the_masks_one_by_one(route):
     bench = small_bench(masks=3)
