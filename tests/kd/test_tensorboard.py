@@ -1,7 +1,6 @@
 """Curves: each number of each epoch, or an install line."""
 
 import sys
-from types import ModuleType
 
 import pytest
 
@@ -22,27 +21,11 @@ def record(epoch: int, accuracy: float | None) -> EpochRecord:
     )
 
 
-def test_each_number_that_there_is_gets_a_curve(tmp_path, monkeypatch):
-    written = []
-
-    class SummaryWriter:
-        def __init__(self, folder):
-            written.append(folder)
-
-        def add_scalar(self, name, value, step):
-            written.append((name, value, step))
-
-        def flush(self):
-            written.append("flushed")
-
-    module = ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+def test_each_number_that_there_is_gets_a_curve(tmp_path, curves):
     write = tensorboard(tmp_path)
     write(record(1, None))
     write(record(2, 0.75))
-    assert written == [
+    assert curves == [
         *(str(tmp_path), ("loss", 1.0, 1), ("train_accuracy", 0.5, 1), ("seconds", 3.0, 1), "flushed"),
         *(("loss", 0.5, 2), ("train_accuracy", 0.5, 2), ("validation_accuracy", 0.75, 2), ("validation_loss", 2.0, 2)),
         *(("seconds", 3.0, 2), "flushed"),
