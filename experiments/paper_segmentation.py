@@ -125,9 +125,17 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
         f"({bench.camera.shape[0]} x {bench.camera.shape[1]} binned pixels) with shot noise, read noise and ADC; its "
         f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
         f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
-        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. {light_words(results)}"
+        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. {_balance(configuration.settings)}"
+        f"{light_words(results)}"
         f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )
+
+
+def _balance(settings: PaperSettings) -> str:
+    """How much rare classes count in training."""
+    powers = {"teacher": settings.teacher.class_balance, "students": settings.student.class_balance}
+    told = " and ".join(f"{power:g} for {who}" for who, power in powers.items() if power)
+    return f"Losses weigh classes by median frequency to the power of {told}. " if told else ""
 
 
 SEGMENTATION = PaperTable(FUNCTION, SEGMENTATION_ROWS, segmentation_lines, segmentation_words, segmentation_method)

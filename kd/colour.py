@@ -7,6 +7,8 @@ the fields of coherent light, with any sign and phase, or the intensities of a s
 
 from __future__ import annotations
 
+import math
+
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
@@ -113,7 +115,8 @@ class ColourFrontEnd(OpticalFrontEnd):
         """Only outputs that see the whole image are kept, so wrap-around may spoil the rest."""
         rows, columns = self.bench.illumination.shape[0], self.bench.illumination.shape[1] // self.channels
         shapes = zip(self.bench.image.shape, (rows, columns), strict=True)
-        return tuple(next_fast_len(samples + self.route.stride * (n - 1)) for samples, n in shapes)
+        lengths = (samples + self.route.stride * (n - 1) for samples, n in shapes)
+        return tuple(4 * next_fast_len(math.ceil(n / 4)) for n in lengths)  # as for the PSF route
 
     def _window(self) -> tuple[slice, slice]:
         """Where the image plane's samples are in what the transforms give."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+
+from kd.readout import regions
 
 
 class PooledConv(nn.Module):
@@ -51,7 +52,7 @@ class PooledConv(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(widths[-1], classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.layers(adaptive_avg_pool2d(features, self.pool))
+        return self.layers(regions(features, self.pool))
 
     def extra_repr(self) -> str:
         return f"pool={self.pool}"

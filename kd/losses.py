@@ -22,6 +22,7 @@ def hinton_kd(
     temperature: float,
     alpha: float,
     ignore_index: int = IGNORE_INDEX,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     r"""Soft targets of the teacher and hard labels together (Hinton, Vinyals and Dean 2015, section 2).
 
@@ -37,6 +38,8 @@ def hinton_kd(
         temperature: Softening of both distributions, above 0.
         alpha: Weight of the teacher, in [0, 1]; at 0 the labels alone count.
         ignore_index: Label of what counts nowhere.
+        class_weights: How much an image or pixel of each true class counts in both parts, shape ``(classes,)``; it
+            does not change the number that the mean is divided by.
 
     Returns:
         Mean over the batch (and its pixels), a scalar; 0 where every label is ignored.
@@ -54,7 +57,10 @@ def hinton_kd(
         log_target=True,
     ).sum(dim=-1)
     hard = cross_entropy(student, labels, ignore_index=ignore_index, reduction="none")
-    return _mean(alpha * temperature**2 * soft + (1 - alpha) * hard, labels != ignore_index)
+    losses, kept = alpha * temperature**2 * soft + (1 - alpha) * hard, labels != ignore_index
+    if class_weights is not None:
+        losses = losses * class_weights[torch.where(kept, labels, 0)]
+    return _mean(losses, kept)
 
 
 def decoupled_kd(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +27,36 @@ from kd.losses import (
 Objective = Callable[[nn.Module, nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def labels_alone(model: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and cross entropy with the labels, 0-d; the teacher is not asked. 0 where every pixel is ignored."""
+def labels_alone(
+    model: nn.Module,
+    teacher: nn.Module | None,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Logits and cross entropy with the labels, 0-d; the teacher is not asked. 0 where every pixel is ignored.
+
+    With ``class_weights``, shape ``(classes,)``, an image or pixel counts as much as the weight of its class.
+    """
     logits = model(images)
-    if labels.ndim == 1:
+    if labels.ndim == 1 and class_weights is None:
         return logits, cross_entropy(logits, labels)
-    # The mean over no pixel at all would be 0 / 0, and its gradient NaN.
-    total = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    # The mean over no pixel at all would be 0 / 0, and its gradient NaN. Weights do not change what it is divided by.
+    total = cross_entropy(logits, labels, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
     return logits, total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedLabels:
+    """:func:`labels_alone` with weights of the classes, such as those of :mod:`kd.balance`; shape ``(classes,)``."""
+
+    class_weights: Tensor = field(repr=False)
+
+    def __call__(
+        self, model: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return labels_alone(model, teacher, images, labels, class_weights=self.class_weights)
 
 
 @dataclass(frozen=True)
@@ -43,12 +65,12 @@ class SoftTargets:
 
     temperature: float = 4.0
     alpha: float = 0.5
+    class_weights: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(images)
-        return logits, hinton_kd(
-            logits, _answers(teacher, images), labels, temperature=self.temperature, alpha=self.alpha
-        )
+        weights = {"temperature": self.temperature, "alpha": self.alpha, "class_weights": self.class_weights}
+        return logits, hinton_kd(logits, _answers(teacher, images), labels, **weights)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 
+def regions(features: Tensor, pool: int) -> Tensor:
+    """Averages over ``pool`` x ``pool`` regions of each map; maps of that size are themselves, without a copy."""
+    return features if features.shape[-2:] == (pool, pool) else adaptive_avg_pool2d(features, pool)
+
+
 class PooledLinear(nn.Module):
     """Sum over regions, normalise, one linear layer: what a camera with binning and a small processor do.
 
@@ -31,7 +36,7 @@ class PooledLinear(nn.Module):
         self.linear = nn.Linear(channels * pool**2, classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        averages = adaptive_avg_pool2d(features, self.pool)
+        averages = regions(features, self.pool)
         return self.linear(self.normalise(averages.flatten(1)))
 
     def extra_repr(self) -> str:
@@ -81,7 +86,7 @@ class PooledMLP(nn.Module):
         self.layers = nn.Sequential(*layers, *drop, nn.Linear(widths[-1], classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        averages = adaptive_avg_pool2d(features, self.pool)
+        averages = regions(features, self.pool)
         if self.root:
             averages = averages / (averages.abs() + self.root).sqrt()
         return self.layers(self.normalise(averages.flatten(1)))

@@ -137,7 +137,7 @@ def _objective(recipe: Recipe, source: str) -> Objective:
     """
     table, schedule = recipe.teacher, recipe.training
     made, shared = OBJECTIVES[table.objective]
-    known = [field.name for field in fields(made) if field.name not in (*shared, "soft_targets")]
+    known = [field.name for field in fields(made) if field.name not in (*shared, "soft_targets", "class_weights")]
     if unknown := sorted(table.options.keys() - set(known)):
         raise ConfigError(
             f"{source}: teacher.options must be of {', '.join(known) or 'none'} with the objective {table.objective}, "

@@ -25,13 +25,14 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import autocast, nn
 
+from kd.balance import median_frequency_weights
 from kd.batches import AugmentationSettings, epoch_of_batches, number_of_batches
 from kd.data.images import IGNORED, DataSplits
 from kd.digest import digest
 from kd.distributed import agreed, average_gradients, gathered, one_model, rank, summed, world_size
 from kd.evaluation import Evaluation, device_of, evaluate, reseed
 from kd.layout import channels_last
-from kd.objectives import Objective, SoftTargets, labels_alone
+from kd.objectives import Objective, SoftTargets, WeightedLabels, labels_alone
 from kd.resume import load_run, random_states, save_run, set_random_states
 from kd.seeding import initialised_with
 
@@ -54,6 +55,7 @@ class TrainingSettings(BaseModel):
     gradient_norm: float | None = Field(default=None, gt=0)  # longer gradients are shortened to it
     temperature: float = Field(default=4.0, gt=0)
     alpha: float = Field(default=0.5, ge=0, le=1)  # weight of the teacher; without a teacher neither is used
+    class_balance: float = Field(default=0.0, ge=0, le=1)  # of class maps: 1 weighs rare classes up to the median one
     validate_every: int = Field(default=2, ge=1)  # epochs; the last one is always validated
     patience: int | None = Field(default=None, ge=1)  # validations without a new best before training stops
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -111,7 +113,7 @@ def fit(
         teacher: Images to logits, on the model's device, left as it is except for eval mode; ``None`` trains on
             labels alone.
         objective: How to learn from the teacher; by default :class:`kd.objectives.SoftTargets` with the settings'
-            temperature and alpha.
+            temperature, alpha and balance of classes.
         progress: Whether to draw a progress bar; by default when stderr is a terminal.
         label: Name on the progress bar.
         on_epoch: Called with the record of each epoch, in process 0.
@@ -124,16 +126,18 @@ def fit(
 
     Raises:
         FloatingPointError: The loss is no longer finite.
-        ValueError: An objective without a teacher, a state file of another run or of another teacher's, or too few
-            images for a batch.
+        ValueError: An objective without a teacher, a balance of classes that are not in maps, a state file of another
+            run or of another teacher's, or too few images for a batch.
     """
     if teacher is not None:
         teacher.eval()
     elif objective is not None:
         raise ValueError(f"objective must have a teacher to learn from, got {objective} and none. Pass teacher.")
-    if objective is None:
-        objective = labels_alone if teacher is None else SoftTargets(settings.temperature, settings.alpha)
     device, parts = device_of(model), world_size() * settings.accumulate
+    if objective is None:
+        objective = _objective(data, settings, device, taught=teacher is not None)
+    elif settings.class_balance:
+        raise ValueError("settings.class_balance must be 0 with an objective, which weighs classes itself.")
     steps = number_of_batches(len(data.train), settings.batch_size, parts)
     generator = torch.Generator().manual_seed(seed)
     optimizer, schedule = _optimizer(model, settings, settings.epochs * steps)
@@ -234,6 +238,17 @@ def fit(
     return run["history"]
 
 
+def _objective(data: DataSplits, settings: TrainingSettings, device: torch.device, *, taught: bool) -> Objective:
+    """Labels alone or soft targets, with the classes as they are or balanced."""
+    weights = None
+    if settings.class_balance:
+        weights = median_frequency_weights(data.train.labels, len(data.classes), power=settings.class_balance)
+        weights = weights.to(device)
+    if taught:
+        return SoftTargets(settings.temperature, settings.alpha, weights)
+    return labels_alone if weights is None else WeightedLabels(weights)
+
+
 def _optimizer(
     model: nn.Module, settings: TrainingSettings, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -256,8 +271,8 @@ def _identity(
     model: nn.Module, data: DataSplits, settings: TrainingSettings, seed: int, objective: Objective
 ) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's state."""
-    plain = TrainingSettings()
-    unused = {name for name in ("curriculum", "precision") if getattr(settings, name) == getattr(plain, name)}
+    plain, later = TrainingSettings(), ("class_balance", "curriculum", "precision")
+    unused = {name for name in later if getattr(settings, name) == getattr(plain, name)}
     return {
         **settings.model_dump(mode="json", exclude=unused),  # states written before these settings existed go on
         "seed": seed,

@@ -388,6 +388,7 @@ KD = {
     "objectives": {"losses"},
     "resume": {"optics4f.files"},
     "training": {
+        "balance",
         "digest",
         "layout",
         "batches",
@@ -428,7 +429,7 @@ KD = {
         "optics4f.bundle",
         "optics4f.files",
     },
-    "conv_readout": set(),
+    "conv_readout": {"readout"},
     "fabrication": {"data.images", "optics4f.elements.slm"},
     "recipe": {
         "objectives",
@@ -445,6 +446,7 @@ KD = {
     "physical": {"colour", "seeding", "students", "optics4f.config", "optics4f.design"},
     "layout": set(),
     "digest": set(),
+    "balance": {"data.images"},
 }
 
 COST = {"optics4f.devices", "optics4f.units"}

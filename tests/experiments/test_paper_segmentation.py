@@ -1,6 +1,7 @@
 """The table of class maps on street scenes that the test draws: rows, geometry, IoU, resumption, statistics."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.paper_segmentation import (
     SEGMENTATION,
     scores,
     segmentation_lines,
+    segmentation_method,
     segmentation_row,
     segmentation_words,
     segments,
@@ -210,6 +212,22 @@ def test_the_command_takes_the_table_of_the_task(small, here, tmp_path):
     assert printed.exit_code == 0, printed.output
     assert "test_miou" in (out / "camvid.jsonl").read_text()
     assert not segments(load_paper(CONFIGURATIONS / "paper_mnist.toml"))
+
+
+def test_the_method_tells_whether_rare_classes_counted_more():
+    configuration = load_paper(CONFIGURATIONS / "paper_camvid.toml")
+
+    def told(teacher: float, student: float) -> str:
+        powers = {"teacher": teacher, "student": student}
+        changes = {
+            name: getattr(configuration.settings, name).model_copy(update={"class_balance": power})
+            for name, power in powers.items()
+        }
+        changed = replace(configuration, settings=configuration.settings.model_copy(update=changes))
+        return segmentation_method(changed, [])
+
+    assert "median frequency" not in told(0, 0)
+    assert "median frequency to the power of 1 for teacher and 0.5 for students. " in told(1, 0.5)
 
 
 def test_what_cannot_be_is_refused(small, here, tmp_path):

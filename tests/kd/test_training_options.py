@@ -62,12 +62,17 @@ def fitted(model: nn.Module, data: DataSplits = POINTS, teacher: nn.Module | Non
 
 
 @pytest.mark.parametrize(
-    ("build", "data", "sizes", "taught"),
-    [(linear, POINTS, (24, 8), False), (per_pixel, SCENES, (21, 7), False), (per_pixel, SCENES, (21, 7), True)],
+    ("build", "data", "sizes", "taught", "options"),
+    [
+        (linear, POINTS, (24, 8), False, {}),
+        (per_pixel, SCENES, (21, 7), False, {}),
+        (per_pixel, SCENES, (21, 7), True, {}),
+        (per_pixel, SCENES, (21, 7), True, {"class_balance": 1.0}),
+    ],
 )
-def test_accumulated_parts_are_one_large_batch(build, data, sizes, taught):
+def test_accumulated_parts_are_one_large_batch(build, data, sizes, taught, options):
     teacher = build(5) if taught else None
-    common = {"augmentation": AugmentationSettings(), "optimizer": "sgd", "learning_rate": 0.3}
+    common = {"augmentation": AugmentationSettings(), "optimizer": "sgd", "learning_rate": 0.3, **options}
     whole, first = fitted(build(), data, teacher, batch_size=sizes[0], **common)
     parts, second = fitted(build(), data, teacher, batch_size=sizes[1], accumulate=3, **common)
     start = build().state_dict()
