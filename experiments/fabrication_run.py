@@ -21,6 +21,7 @@ from kd.training import TrainingSettings, evaluate, fit
 
 from .fabrication_bench import hidden_front_end
 from .fabrication_settings import UNMOVED, Compensation, load_fabrication
+from .fabrication_twin import fitted_twin
 from .paper_rows import PAPER_ROWS
 from .paper_run import EVALUATION_SEED, checkpoint
 from .runs import provenance
@@ -33,10 +34,14 @@ STATES = {
     "kd": "readout fine-tuned by distillation",
     "ntk": "readout fine-tuned on labels and tangent kernels",
     "masks": "masks and readout, by distillation",
+    "fitted": "masks and readout, by distillation on a twin fitted to the measured frames, with all images",
+    "fitted_kd": "the same, then the readout fine-tuned by distillation on frames of the new masks",
     "twin_frames": "control: as labels, with frames of the twin",
     "all_images": "control: readout by distillation, with all images measured",
 }
 BEFORE = ("twin", "hidden")
+FITTED = ("fitted", "fitted_kd")
+"""States that only files with ``[compensation.twin]`` have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +92,10 @@ def fabrication_run(
         model.eval()
     hidden, drawn = hidden_front_end(student.front_end, settings.hidden, seed=seed)
     case = Case(student, teacher, hidden, data, part_of(data, how.share, seed=seed), seed)
-    unfinished = Path(folder) / f"masks-{seed}.state"
+    unfinished = Path(folder)
     states = compensated(case, how, unfinished)
-    unfinished.unlink(missing_ok=True)
+    for name in ("masks", "fitted"):
+        _state_file(case, name, unfinished).unlink(missing_ok=True)
     lost = states["twin"]["test_accuracy"] - states["hidden"]["test_accuracy"]
     for name, state in states.items():
         won = state["test_accuracy"] - states["hidden"]["test_accuracy"]
@@ -109,8 +115,8 @@ def fabrication_run(
     }
 
 
-def compensated(case: Case, how: Compensation, state_file: Path) -> dict[str, dict[str, Any]]:
-    """Test accuracy in each of :data:`STATES`."""
+def compensated(case: Case, how: Compensation, folder: Path) -> dict[str, dict[str, Any]]:
+    """Test accuracy in each of :data:`STATES` that there is; unfinished training is kept in ``folder``."""
     schedules = (how.readout, how.masks, how.everything)
     of_readout, of_masks, of_all = (s.model_copy(update={"augmentation": UNMOVED}) for s in schedules)
     test = recorded(case.hidden, case.data.test.images, seed=EVALUATION_SEED)
@@ -131,10 +137,22 @@ def compensated(case: Case, how: Compensation, state_file: Path) -> dict[str, di
     states["ntk"] |= {"probes": how.probes, "crossed": how.crossed}
     _, states["twin_frames"] = tuned(case, case.part, believed, test, of_readout, None)
     states["twin_frames"]["images_measured"] = 0
-    states["masks"] = with_masks(case, taught, of_masks, state_file)
+    states["masks"] = with_masks(case, taught, of_masks, _state_file(case, "masks", folder))
+    if how.twin is not None:
+        student, states["fitted"] = on_fitted_twin(case, measured, how, _state_file(case, "fitted", folder))
+        anew = Case(student, case.teacher, student.front_end.measured, case.data, case.part, case.seed)
+        frames = anew.frames(anew.hidden, case.part)
+        test_anew = recorded(anew.hidden, case.data.test.images, seed=EVALUATION_SEED)
+        states["fitted"]["test_accuracy"] = right(student.readout, test_anew, case.data)
+        _, states["fitted_kd"] = tuned(anew, case.part, frames, test_anew, of_readout, answers)
+        states["fitted_kd"]["images_measured"] += len(measured)
     everything = case.frames(case.hidden, case.data)
     _, states["all_images"] = tuned(case, case.data, everything, test, of_all, answering(case.teacher, case.data))
-    return {name: states[name] for name in STATES}
+    return {name: states[name] for name in STATES if name in states}
+
+
+def _state_file(case: Case, name: str, folder: Path) -> Path:
+    return folder / f"{name}-{case.seed}.state"
 
 
 def shown(data: DataSplits) -> Tensor:
@@ -213,6 +231,34 @@ def with_masks(case: Case, readout: nn.Module, settings: TrainingSettings, state
     measured = len(history) * len(case.part.train) + validated * len(case.part.validation)
     accuracy = evaluate(model, case.data.test, seed=EVALUATION_SEED).accuracy
     return {"test_accuracy": accuracy, "images_measured": measured, **best(history)}
+
+
+def on_fitted_twin(
+    case: Case, frames: Tensor, how: Compensation, state_file: Path
+) -> tuple[OpticalStudent, dict[str, Any]]:
+    """Masks and readout trained on all images in a twin that was fitted to the measured frames.
+
+    Args:
+        case: Whose student.
+        frames: Of the measured part on the hidden bench, ``(N, channels, h, w)``.
+        how: Fit and schedule.
+        state_file: Of the unfinished training.
+
+    Returns:
+        The student, whose :class:`~kd.fabrication.MeasuredFrontEnd` shows the new masks on the hidden bench, and what
+        was found; the test images are not read.
+    """
+    held_out = len(case.part.validation)
+    twin, found = fitted_twin(
+        case.student.front_end, shown(case.part), frames, how.twin, held_out=held_out, seed=case.seed
+    )
+    model = OpticalStudent(twin, copy.deepcopy(case.student.readout))
+    history = fit(
+        model, case.data, how.fitted, seed=case.seed, teacher=case.teacher, progress=False, state_file=state_file
+    )
+    front = MeasuredFrontEnd(twin, copy.deepcopy(case.hidden))
+    front.show()
+    return OpticalStudent(front, model.readout), {"images_measured": len(frames), **best(history), **found}
 
 
 def best(history: list) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from kd.training import TrainingSettings
 from optics4f.config import ConfigError, Specification, read_toml, validated
 
 from .fabrication_bench import HiddenSettings
+from .fabrication_twin import TwinFitting
 from .paper_rows import PAPER_ROWS
 from .paper_settings import CONFIGURATIONS, PaperConfiguration, fingerprint, load_paper
 
@@ -38,6 +39,8 @@ class Compensation(Specification):
     readout: TrainingSettings
     masks: TrainingSettings
     everything: TrainingSettings  # of the control with all images
+    twin: TwinFitting | None = None  # a twin fitted to the measured frames
+    fitted: TrainingSettings | None = None  # of masks and readout on it, with all images; none of them is measured
 
 
 class FabricationSettings(Specification):
@@ -78,6 +81,11 @@ def load_fabrication(path: str | Path) -> FabricationConfiguration:
             raise ConfigError(
                 f"{path}: compensation.{name}.augmentation must be left out: measured images do not move."
             )
+    if (settings.compensation.twin is None) != (settings.compensation.fitted is None):
+        raise ConfigError(
+            f"{path}: compensation.twin and compensation.fitted must both be there or none: how the twin is fitted, "
+            "and how the student learns on it."
+        )
     paper = load_paper(Path(path).parent / settings.students.paper)
     return FabricationConfiguration(settings, paper, Path(path), fingerprint(text + paper.text))
 

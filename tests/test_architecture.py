@@ -645,6 +645,7 @@ EXPERIMENTS = {
         "optics4f.twin.parameters",
     },
     "fabrication_run": {
+        "fabrication_twin",
         "fabrication_bench",
         "fabrication_settings",
         "paper_rows",
@@ -659,6 +660,7 @@ EXPERIMENTS = {
         "kd.training",
     },
     "fabrication_settings": {
+        "fabrication_twin",
         "fabrication_bench",
         "paper_rows",
         "paper_settings",
@@ -790,6 +792,15 @@ EXPERIMENTS = {
         "optics4f.routes.route",
     },
     "paper_statistics": set(),
+    "fabrication_twin": {
+        "fabrication_bench",
+        "kd.students",
+        "optics4f.config",
+        "optics4f.effects",
+        "optics4f.grid",
+        "optics4f.misalignment",
+        "optics4f.twin.parameters",
+    },
 }
 
 

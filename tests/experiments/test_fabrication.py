@@ -269,8 +269,14 @@ def small(tmp_path_factory):
         paper = paper.replace(epochs, fewer)
     (folder / "paper_small.toml").write_text(paper.replace("masks = 4", "masks = 2"))
     text = (CONFIGURATIONS / "fabrication_digits.toml").read_text().replace("paper_digits", "paper_small")
-    for epochs, fewer in (("epochs = 100", "epochs = 8"), ("epochs = 50", "epochs = 2"), ("epochs = 30", "epochs = 5")):
-        assert epochs in text
+    for epochs, fewer in (
+        ("epochs = 100", "epochs = 8"),
+        ("epochs = 50", "epochs = 2"),
+        ("epochs = 30", "epochs = 5"),
+        ("epochs = 400", "epochs = 60\npoints = 12"),
+        ("epochs = 20", "epochs = 3"),
+    ):
+        assert epochs in text, epochs
         text = text.replace(epochs, fewer)
     (folder / "fabrication_small.toml").write_text(text)
     return folder / "fabrication_small.toml"
@@ -291,6 +297,9 @@ def test_students_are_trained_where_they_are_missing_and_won_back(small, tmp_pat
     assert states["labels"]["images_measured"] == 120 + 20 and states["all_images"]["images_measured"] == 1200 + 197
     print({name: round(state["test_accuracy"], 3) for name, state in states.items()})
     assert states["twin_frames"]["recovered"] < states["labels"]["recovered"], "hidden frames are what helps"
+    unexplained = states["fitted"]["unexplained"]
+    assert unexplained["after"] < 0.5 * unexplained["before"]
+    assert states["fitted"]["recovered"] > 0.3, "of a fit and a training that are short"
     trained = json.loads((tmp_path / "paper" / "digits.jsonl").read_text().splitlines()[-1])
     assert trained["test_accuracy"] == states["twin"]["test_accuracy"], "the same student, read in the same way"
     lines = [json.loads(line) for line in (tmp_path / "out" / "fabrication_digits.jsonl").read_text().splitlines()]
@@ -308,6 +317,7 @@ def result(seed: int, twin: float, hidden: float, after: float, **others: float)
         accuracy = others.get(name, after)
         won = (accuracy - hidden) / (twin - hidden) if twin > hidden else None
         states[name] = {"test_accuracy": accuracy, "recovered": won, "images_measured": 5}
+    states["fitted"]["unexplained"] = {"before": 0.5, "after": 0.01}
     states["twin"] = {"test_accuracy": twin, "recovered": None}
     states["hidden"] = {"test_accuracy": hidden, "recovered": None}
     return {"seed": seed, "lost": lost, "states": states}
@@ -348,6 +358,25 @@ def test_what_is_no_better_than_labels_has_no_recovery_of_its_own(small):
     assert "| readout fine-tuned on labels and tangent kernels |" in text
 
 
+def test_files_without_a_twin_have_no_states_of_it(small):
+    text = small.read_text()
+    plain = small.with_name("plain.toml")
+    plain.write_text(text[: text.index("[compensation.twin]")])
+    measured = {"measured": {"train": 12, "validation": 2}, "images": {"train": 120, "validation": 20, "test": 9}}
+    results = [result(n, 0.99, 0.79, 0.95 + n / 100) | measured for n in range(2)]
+    whole = page(load_fabrication(small), results)
+    assert "fitted 82.5% (least 80.0%, reached)" in whole and "| fitted_kd |" in whole
+    words = " ".join(whole.split())
+    assert "at most 0.01 of the variance of held-out frames unexplained" in words and "24 x 24" not in words
+    assert "has all errors that are drawn here but the fixed patterns" in words
+    turned = small.with_name("turned.toml")
+    turned.write_text(text.replace("slm_shift = 3 ", 'slm_rotation = "1 deg"\nslm_shift = 3 '))
+    assert "knows no rotation" in " ".join(page(load_fabrication(turned), results).split())
+    for one in results:
+        del one["states"]["fitted"], one["states"]["fitted_kd"]
+    assert "fitted" not in page(load_fabrication(plain), results)
+
+
 def test_probes_are_set_in_the_file(small):
     plain = load_fabrication(small)
     assert (plain.settings.compensation.probes, plain.settings.compensation.crossed) == (1, False)
@@ -366,6 +395,9 @@ def test_probes_are_set_in_the_file(small):
         ("[compensation.masks]", "[compensation.masks]\naugmentation = { flip = true }", "augmentation"),
         ("camera_shift", "camera_schift", "camera_shift"),
         ("paper_small", "paper_nothing", "paper_nothing"),
+        ("[compensation.fitted]", "[compensation.all]", "compensation.all"),
+        ("[compensation.twin]", "[compensation.everything]", "everything"),
+        ("points = 12", "points = 1", "compensation.twin.points"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(small, old, new, word):

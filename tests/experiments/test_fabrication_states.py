@@ -1,14 +1,16 @@
 """Each state of the fabrication gap learns from the teacher, the objective and the frames that its name says."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from experiments import fabrication_run as module
-from experiments.fabrication_run import Case, compensated, fabrication_run
+from experiments.fabrication_run import STATES, Case, compensated, fabrication_run
 from experiments.fabrication_settings import UNMOVED, Compensation, load_fabrication
+from experiments.fabrication_twin import TwinFitting
 from experiments.paper_rows import PAPER_ROWS
 from experiments.paper_run import EVALUATION_SEED, checkpoint
 from experiments.paper_settings import CONFIGURATIONS
@@ -80,7 +82,7 @@ def spied(case: Case, how: Compensation, monkeypatch) -> tuple[dict, dict, list]
     right = module.right
     monkeypatch.setattr(module, "fit", fit)
     monkeypatch.setattr(module, "right", lambda *given: read.append(given[1]) or right(*given))
-    states = compensated(case, how, None)
+    states = compensated(case, how, Path("unwritten"))
     assert sorted(states[name]["epoch"] for name in TRAINED) == list(range(len(TRAINED)))
     return states, {name: calls[states[name]["epoch"]] for name in TRAINED}, read
 
@@ -144,6 +146,55 @@ def test_masks_are_taught_by_the_teacher_on_the_hidden_bench(case, monkeypatch):
     assert states["masks"]["images_measured"] == 13
 
 
+def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, monkeypatch, tmp_path):
+    """Frames of the part fit the twin; all images train on it; the readout ends on frames of the new masks."""
+    fits, calls, tests, shows = [], [], [], []
+    twin = Blur(0.7)
+
+    def fitted_twin(front_end, images, frames, settings, **rest):
+        fits.append((front_end, images, frames, settings, rest))
+        return twin, {"unexplained": {"before": 0.9, "after": 0.1}}
+
+    def fit(model, data, settings, **rest):
+        calls.append({"model": copy.deepcopy(model), "data": data, "settings": settings, **rest})
+        with torch.no_grad():
+            model.state_dict(keep_vars=True)[_bias(model)].fill_(len(calls))
+        return [{"restored": True, "validation_accuracy": 0.5, "epoch": len(calls) - 1, "seconds": 0.0}]
+
+    right = module.right
+    monkeypatch.setattr(module, "fitted_twin", fitted_twin)
+    monkeypatch.setattr(module, "fit", fit)
+    monkeypatch.setattr(module, "right", lambda *given: tests.append(given[:2]) or right(*given))
+    monkeypatch.setattr(MeasuredFrontEnd, "show", lambda front: shows.append((front.simulated, front.measured)))
+    how = settings(twin=TwinFitting(epochs=5), fitted=TrainingSettings(epochs=14, temperature=7.0))
+    states = compensated(case, how, tmp_path)
+    assert list(states) == list(STATES)
+    ((front_end, images, frames, used, rest),) = fits
+    assert front_end is case.student.front_end and used is how.twin
+    assert torch.equal(images, both(case.part))
+    assert torch.equal(frames, noisy(0.6, images, SEED + 1)), "of the hidden bench, as for the readout"
+    assert rest == {"held_out": 3, "seed": SEED}
+    call = calls[states["fitted"]["epoch"]]
+    assert call["settings"] is how.fitted, "simulated images may move"
+    assert call["data"] is case.data and call["teacher"] is case.teacher and call["seed"] == SEED
+    assert call["model"].front_end.gain.item() == pytest.approx(0.7)
+    assert torch.equal(call["model"].readout[1].weight, case.student.readout[1].weight)
+    assert call["state_file"] == tmp_path / f"fitted-{SEED}.state"
+    ((simulated, measured),) = [pair for pair in shows if pair[0] is twin]
+    assert measured.gain.item() == pytest.approx(0.6) and measured is not case.hidden
+    after = calls[states["fitted_kd"]["epoch"]]
+    assert after["settings"] == how.readout.model_copy(update={"augmentation": UNMOVED})
+    assert (after["model"].network[1].bias == states["fitted"]["epoch"] + 1).all(), "from the readout of `fitted`"
+    assert torch.equal(after["model"]._record[0], noisy(0.6, images, SEED + 1))
+    torch.testing.assert_close(after["teacher"](after["data"].train.images), case.teacher(case.part.train.images))
+    trained = [(int(readout[1].bias[0].item()), shown) for readout, shown in tests[2:]]
+    for name in ("fitted", "fitted_kd"):
+        (shown,) = [shown for number, shown in trained if number == states[name]["epoch"] + 1]
+        torch.testing.assert_close(shown, noisy(0.6, case.data.test.images, EVALUATION_SEED))
+    assert (states["fitted"]["images_measured"], states["fitted_kd"]["images_measured"]) == (13, 26)
+    assert states["fitted"]["unexplained"] == {"before": 0.9, "after": 0.1}
+
+
 def test_every_readout_is_read_on_test_frames_of_the_hidden_bench(case, monkeypatch):
     _, _, read = spied(case, settings(), monkeypatch)
     assert len(read) == 2 + len(TRAINED) - 1  # those that are not trained, and all but the masks, which see images
@@ -171,7 +222,7 @@ def test_the_run_takes_teacher_and_student_of_its_seed_from_their_checkpoints(tm
             save_checkpoint(checkpoint(tmp_path, row, seed), models[row, seed], config={}, seed=seed, metrics={})
     cases = []
 
-    def nothing(case, how, state_file):
+    def nothing(case, how, folder):
         cases.append(case)
         accuracies = {"twin": 0.9, "hidden": 0.5, "labels": 0.8}
         return {name: {"test_accuracy": accuracy} for name, accuracy in accuracies.items()}
