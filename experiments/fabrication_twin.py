@@ -79,7 +79,7 @@ class Unknowns(nn.Module):
         self.gamma = nn.Parameter(torch.zeros((), dtype=torch.float64))  # its logarithm
         self.brightness = nn.Parameter(torch.zeros(()))  # its logarithm
         even, amplitude = level_table(bench)
-        self.even = even
+        self.register_buffer("even", even, persistent=False)
         self.table = LUT(even, amplitude, calibrated=False)
         bench.slm_position = self.place
         found = dict(bench.slm.effects.items())
@@ -165,10 +165,10 @@ def fitted_twin(
 
     @torch.no_grad()
     def judged(predict: Callable[[Tensor], Tensor]) -> float:
-        total = torch.zeros(())
+        total = 0.0
         for some, measured in zip(images[count:].split(256), frames[count:].split(256), strict=True):
-            total += unexplained(predict(some), measured) * len(some)
-        return (total / held_out).item()
+            total += unexplained(predict(some), measured).item() * len(some)
+        return total / held_out
 
     before = judged(front_end.expected)
     groups = model.groups(settings.rate)
