@@ -268,7 +268,7 @@ def _optical(results: Sequence[Mapping]) -> bool:
 
 def gains(results: Sequence[Mapping]) -> str:
     """What distillation brought, in words."""
-    pairs = (("sclc_kd", "sclc"), ("physical_kd", "physical"), ("physical_linear_kd", "physical_linear"))
+    pairs = [(row, row.removesuffix("_kd")) for row, made in PAPER_ROWS.items() if made.taught]
     told = [distilled(results, taught, alone) for taught, alone in pairs]
     sentences = [sentence for sentence in told if sentence]
     return "\n".join([*sentences, SCOPE]) if sentences else ""

@@ -218,6 +218,7 @@ def _prisms(masks: int, channels: int) -> Tensor:
 PAPER_ROWS = {
     "teacher": PaperRow(_digital(_teacher), "nonlinear CNN, digital"),
     "linear": PaperRow(_digital(_linear), "one convolution without nonlinearity, digital", linear=True),
+    "linear_kd": PaperRow(_digital(_linear), "the same, taught by the teacher", taught=True, linear=True),
     "sclc": PaperRow(_digital(_sclc), "spectral CNN linear counterpart, digital", linear=True),
     "sclc_kd": PaperRow(_digital(_sclc), "the same, taught by the teacher", taught=True, linear=True),
     "twin": PaperRow(_digital(_twin), "as many digital kernels, squared as a detector does"),
@@ -234,6 +235,7 @@ PAPER_ROWS = {
         _physical(trainable=False, lens_only=True), "no mask: the camera sees the object, its colours in turn"
     ),
     "readout_only": PaperRow(_digital(_readout_only), "the readout on the image itself", linear=True),
+    "readout_only_kd": PaperRow(_digital(_readout_only), "the same, taught by the teacher", taught=True, linear=True),
     "readout_full": PaperRow(
         _digital(_readout_full),
         "the readout on every pixel of the image, with no more parameters (on as many regions as that allows where it "

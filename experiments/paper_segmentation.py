@@ -86,8 +86,8 @@ def segmentation_words(results: Sequence[Mapping]) -> str:
     for measure, title in MEASURES.items():
         if any(measure not in result for result in results):
             continue
-        for taught, alone in (("sclc_kd", "sclc"), ("physical_kd", "physical")):
-            told = distilled(results, taught, alone, measure=measure, of=f" of {title}")
+        for taught in (row for row, made in SEGMENTATION_ROWS.items() if made.taught):
+            told = distilled(results, taught, taught.removesuffix("_kd"), measure=measure, of=f" of {title}")
             sentences += [told] if told else []
         for row in ("physical", "physical_kd"):
             gap = gap_closed(results, row, low="linear", measure=measure)

@@ -66,7 +66,7 @@ def _with_decoder(name: str) -> Build:
 
     def build(settings: PaperSettings, data: DataSplits, seed: int) -> nn.Module:
         model = PAPER_ROWS[name].build(settings, data, seed)
-        channels = data.train.images.shape[1] if name == "readout_only" else settings.bench.slm.masks
+        channels = data.train.images.shape[1] if name.startswith("readout_only") else settings.bench.slm.masks
         with initialised_with(seed):
             model.readout = map_readout(settings, data, channels, turned=isinstance(model, OpticalStudent))
         return model

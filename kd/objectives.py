@@ -6,7 +6,7 @@ over the images or over the pixels that count. It draws from torch's global gene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
@@ -33,25 +33,26 @@ def labels_alone(
     images: Tensor,
     labels: Tensor,
     *,
-    class_weights: Tensor | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits and cross entropy with the labels, 0-d; the teacher is not asked. 0 where every pixel is ignored.
 
-    With ``class_weights``, shape ``(classes,)``, an image or pixel counts as much as the weight of its class.
+    With ``class_weights``, one a class, an image or pixel counts as much as the weight of its class.
     """
     logits = model(images)
     if labels.ndim == 1 and class_weights is None:
         return logits, cross_entropy(logits, labels)
     # The mean over no pixel at all would be 0 / 0, and its gradient NaN. Weights do not change what it is divided by.
-    total = cross_entropy(logits, labels, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    weight = _on(logits, class_weights)
+    total = cross_entropy(logits, labels, weight=weight, ignore_index=IGNORE_INDEX, reduction="sum")
     return logits, total / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class WeightedLabels:
-    """:func:`labels_alone` with weights of the classes, such as those of :mod:`kd.balance`; shape ``(classes,)``."""
+    """:func:`labels_alone` with a weight for each class, such as those of :mod:`kd.balance`."""
 
-    class_weights: Tensor = field(repr=False)
+    class_weights: tuple[float, ...] = field(repr=False)  # unfinished runs know it by the settings and the data
 
     def __call__(
         self, model: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor
@@ -65,12 +66,13 @@ class SoftTargets:
 
     temperature: float = 4.0
     alpha: float = 0.5
-    class_weights: Tensor | None = field(default=None, repr=False, compare=False)
+    class_weights: tuple[float, ...] | None = field(default=None, repr=False)  # as those of WeightedLabels
 
     def __call__(self, model: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(images)
-        weights = {"temperature": self.temperature, "alpha": self.alpha, "class_weights": self.class_weights}
-        return logits, hinton_kd(logits, _answers(teacher, images), labels, **weights)
+        options = {"temperature": self.temperature, "alpha": self.alpha}
+        options["class_weights"] = _on(logits, self.class_weights)
+        return logits, hinton_kd(logits, _answers(teacher, images), labels, **options)
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,11 @@ class Attention:
         with _output_of(model, self.student_layer) as student, _output_of(teacher, self.teacher_layer) as taught:
             logits, loss = self.soft_targets(model, teacher, images, labels)
         return logits, loss + self.weight * attention_transfer(student[0], taught[0])
+
+
+def _on(logits: Tensor, weights: Sequence[float] | None) -> Tensor | None:
+    """Weights of the classes where the logits are."""
+    return None if weights is None else torch.tensor(weights, dtype=logits.dtype, device=logits.device)
 
 
 @torch.no_grad()

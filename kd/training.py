@@ -135,7 +135,7 @@ def fit(
         raise ValueError(f"objective must have a teacher to learn from, got {objective} and none. Pass teacher.")
     device, parts = device_of(model), world_size() * settings.accumulate
     if objective is None:
-        objective = _objective(data, settings, device, taught=teacher is not None)
+        objective = _objective(data, settings, taught=teacher is not None)
     elif settings.class_balance:
         raise ValueError("settings.class_balance must be 0 with an objective, which weighs classes itself.")
     steps = number_of_batches(len(data.train), settings.batch_size, parts)
@@ -238,12 +238,12 @@ def fit(
     return run["history"]
 
 
-def _objective(data: DataSplits, settings: TrainingSettings, device: torch.device, *, taught: bool) -> Objective:
+def _objective(data: DataSplits, settings: TrainingSettings, *, taught: bool) -> Objective:
     """Labels alone or soft targets, with the classes as they are or balanced."""
     weights = None
     if settings.class_balance:
         weights = median_frequency_weights(data.train.labels, len(data.classes), power=settings.class_balance)
-        weights = weights.to(device)
+        weights = tuple(weights.tolist())
     if taught:
         return SoftTargets(settings.temperature, settings.alpha, weights)
     return labels_alone if weights is None else WeightedLabels(weights)

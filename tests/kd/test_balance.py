@@ -12,7 +12,7 @@ from kd.batches import AugmentationSettings
 from kd.data.images import IGNORED, DataSplits, LabelledImages, SegmentedImages
 from kd.losses import hinton_kd
 from kd.objectives import SoftTargets, WeightedLabels, labels_alone
-from kd.training import TrainingSettings, fit
+from kd.training import TrainingSettings, _identity, fit
 
 # 12 pixels an image: 8 road, 3 sky, 1 sign; then 6 road and 6 that nobody knows.
 MAPS = torch.tensor([[0] * 8 + [1] * 3 + [2], [0] * 6 + [IGNORED] * 6]).reshape(2, 3, 4)
@@ -53,28 +53,38 @@ def test_refusals(labels, power, words):
 
 def test_pixels_count_by_the_weight_of_their_class():
     weights, student, teacher = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64), logits(0), logits(1)
+    told = tuple(weights.tolist())
     known = MAPS != IGNORED
     each = weights[MAPS[known]]
     hard = cross_entropy(student.movedim(1, -1)[known], MAPS[known], reduction="none")
     p = teacher.div(3).softmax(1)
     soft = (p * (p.log() - student.div(3).log_softmax(1))).sum(1)[known]
-    _, loss = labels_alone(nn.Identity(), None, student, MAPS, class_weights=weights)
+    _, loss = labels_alone(nn.Identity(), None, student, MAPS, class_weights=told)
     torch.testing.assert_close(loss, (each * hard).sum() / 18)
     loss = hinton_kd(student, teacher, MAPS, temperature=3.0, alpha=0.25, class_weights=weights)
     torch.testing.assert_close(loss, (each * (0.25 * 9 * soft + 0.75 * hard)).sum() / 18)
     images, classes = student[:, :, 0, 0], torch.tensor([2, 0])
-    _, loss = labels_alone(nn.Identity(), None, images, classes, class_weights=weights)
+    _, loss = labels_alone(nn.Identity(), None, images, classes, class_weights=told)
     torch.testing.assert_close(loss, (weights[classes] * cross_entropy(images, classes, reduction="none")).mean())
 
 
 def test_objectives_hand_their_weights_on():
-    weights, student = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64), logits(0)
+    weights, student = (0.5, 2.0, 4.0), logits(0)
     _, loss = WeightedLabels(weights)(nn.Identity(), None, student, MAPS)
     torch.testing.assert_close(loss, labels_alone(nn.Identity(), None, student, MAPS, class_weights=weights)[1])
     teacher = nn.LeakyReLU(0.3)
     _, loss = SoftTargets(3.0, 0.25, weights)(nn.Identity(), teacher, student, MAPS)
-    expected = hinton_kd(student, teacher(student), MAPS, temperature=3.0, alpha=0.25, class_weights=weights)
+    tensor = torch.tensor(weights, dtype=torch.float64)
+    expected = hinton_kd(student, teacher(student), MAPS, temperature=3.0, alpha=0.25, class_weights=tensor)
     torch.testing.assert_close(loss, expected)
+
+
+def test_a_run_without_balance_is_known_as_it_was_before_there_was_one():
+    pictures = SegmentedImages(torch.zeros(2, 1, 3, 4), MAPS)
+    data = DataSplits("some", ("a", "b", "c"), pictures, pictures, pictures)
+    told = [_identity(Guess(3), data, TrainingSettings(class_balance=p), 0, SoftTargets()) for p in (0.0, 1.0)]
+    assert "class_balance" not in told[0] and told[1]["class_balance"] == 1
+    assert told[0]["objective"] == "SoftTargets(temperature=4.0, alpha=0.5)"
 
 
 class Guess(nn.Module):
@@ -97,7 +107,8 @@ def test_a_guess_learns_the_balance(taught, balance, odds):
     labels = torch.zeros(8, 4, 4, dtype=torch.int64)
     labels[:, 0, :2] = 1  # 2 pixels of 16 in each image: 7 to 1
     pictures = SegmentedImages(torch.zeros(8, 1, 4, 4), labels)
-    data = DataSplits("guesses", ("common", "rare"), pictures, pictures, pictures)
+    others = SegmentedImages(pictures.images, 1 - labels)
+    data = DataSplits("guesses", ("common", "rare"), pictures, others, others)
     settings = TrainingSettings(
         epochs=200,
         batch_size=8,
