@@ -185,14 +185,26 @@ def described(hidden: HiddenSettings, pixel: float, camera: float) -> str:
     return "; ".join(parts)
 
 
-def _of_the_fit(how: Compensation, hidden: HiddenSettings, route: str, results: Sequence[Mapping]) -> str:
-    """How the twin was fitted, how well, and what it cannot know, in words."""
+def _of_the_fit(how: Compensation, hidden: HiddenSettings, route: str, pixels: int, results: Sequence[Mapping]) -> str:
+    """How the twin was fitted, how well, and what it cannot know, in words.
+
+    Args:
+        how: The settings.
+        hidden: How far benches are off.
+        route: By which the twin is computed.
+        pixels: Along the longer side of a mask.
+        results: Of the seeds.
+    """
     if how.twin is None:
         return ""
     found = [result["states"]["fitted"]["unexplained"] for result in results]
     before, after = (max(one[when] for one in found) for when in ("before", "after"))
-    turned, other = hidden.slm_rotation or hidden.camera_rotation, hidden.route not in (None, route)
-    unknown = [word for word, there in (("rotation", turned), ("other route", other)) if there]
+    beyond = {
+        "rotation": hidden.slm_rotation or hidden.camera_rotation,
+        "other route": hidden.route not in (None, route),
+        "phase of a mask finer than these points": hidden.mask_error and how.twin.points * hidden.correlation < pixels,
+    }
+    unknown = [word for word, there in beyond.items() if there]
     own, shared = (
         how.twin.points,
         "place, gamma and crosstalk of the SLM, brightness, and Noll terms 2 to 11 of all masks",
@@ -206,9 +218,10 @@ def _of_the_fit(how: Compensation, hidden: HiddenSettings, route: str, results: 
 
 For `fitted` the frames of the measured part, the same as those of `kd`, tell a twin what is off: {shared}; and for each
 mask a phase that is interpolated between {own} x {own} points. {how.twin.epochs} epochs of Adam leave at most
-{after:.2g} of the variance of held-out frames unexplained, noise included, {before:.2g} before. Masks and readout then
-learn on that twin, whose images cost no measurement, and the new masks are shown on the hidden bench. The twin's model
-{known}; a real bench may have errors that no model here has."""
+{after:.2g} of the frames' variance unexplained, on held-out images and noise included; {before:.2g} before, at most.
+Masks and readout then learn on that twin with all labels, which costs no measurement, and the new masks are shown on
+the hidden bench, where each mask's own error stays as it was: as with a region of the panel for each mask, not with
+masks that are made anew. The twin's model {known}; a real bench may have errors that no model here has."""
 
 
 def page(configuration: FabricationConfiguration, results: Sequence[Mapping]) -> str:
@@ -231,7 +244,7 @@ values are its frames and the gradient is the twin's (physics-aware training), f
 shows the measured part anew. `recovered` is the share of the loss (`twin` less `hidden`), seed by seed. `less labels`
 is the accuracy less that of `labels`, paired by seed, with its 95 % interval (Student's): over seeds, on one set of
 test images. `ntk` adds tangent kernels to the labels, with weight {how.kernel_weight:g}, each estimated from {probes}
-in each step.{_of_the_fit(how, settings.hidden, route, results)}"""
+in each step.{_of_the_fit(how, settings.hidden, route, max(bench.slm.grid.shape), results)}"""
     made = "\n".join(f"- {key}: {value}" for key, value in provenance().items())
     title = f"# The fabrication gap: {paper.data.name}"
     method = "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in method.split("\n\n"))

@@ -13,7 +13,7 @@ from kd.training import TrainingSettings
 from optics4f.config import ConfigError, Specification, read_toml, validated
 
 from .fabrication_bench import HiddenSettings
-from .fabrication_twin import TwinFitting
+from .fabrication_twin import TwinFitting, refuse_known_errors
 from .paper_rows import PAPER_ROWS
 from .paper_settings import CONFIGURATIONS, PaperConfiguration, fingerprint, load_paper
 
@@ -86,7 +86,19 @@ def load_fabrication(path: str | Path) -> FabricationConfiguration:
             f"{path}: compensation.twin and compensation.fitted must both be there or none: how the twin is fitted, "
             "and how the student learns on it."
         )
+    how = settings.compensation
+    for name in ("readout", "masks", "everything", "fitted"):
+        schedule = getattr(how, name)
+        if schedule is not None and schedule.class_balance:
+            raise ConfigError(f"{path}: compensation.{name}.class_balance must be 0: an image here has one class.")
+    if how.fitted is not None and how.fitted.curriculum:
+        raise ConfigError(f"{path}: compensation.fitted.curriculum must be 0: the fitted bench acts as a whole.")
     paper = load_paper(Path(path).parent / settings.students.paper)
+    if how.twin is not None:
+        try:
+            refuse_known_errors(paper.settings.bench.build())
+        except ValueError as error:
+            raise ConfigError(f"{path}: compensation.twin: {paper.path.name}: {error}") from error
     return FabricationConfiguration(settings, paper, Path(path), fingerprint(text + paper.text))
 
 

@@ -18,6 +18,8 @@ from torch.nn.functional import interpolate
 from kd.students import OpticalFrontEnd
 from optics4f.config import Specification
 from optics4f.effects import LUT, ORDER, Crosstalk, Flatness
+from optics4f.elements import SLM
+from optics4f.fourf import FourF
 from optics4f.grid import Grid
 from optics4f.misalignment import Misalignment
 from optics4f.twin.parameters import level_table
@@ -36,6 +38,20 @@ class TwinFitting(Specification):
     rate: float = Field(0.05, gt=0)  # of Adam at its peak [SLM pixels, rad, ...]
     points: int = Field(24, ge=2)  # along each side, between which the own error of a mask is interpolated
     smoothness: float = Field(1e-2, ge=0)  # weight of the mean square of these errors [rad^2]
+
+
+def refuse_known_errors(bench: FourF) -> None:
+    """Refuse a bench whose place or level table of the SLM is set, or that has no levels: the fit starts from none.
+
+    Raises:
+        ValueError: What of the bench cannot be fitted.
+    """
+    if bench.slm_position is not None:
+        raise ValueError("bench.slm_position must be left out where a twin is fitted: the fit finds it.")
+    if bench.slm.effect(LUT) is not None:
+        raise ValueError("bench.slm.effects.lut must be left out where a twin is fitted: it bends even levels.")
+    if not isinstance(bench.slm, SLM) or bench.slm.bit_depth is None:
+        raise ValueError("bench.slm must be a phase SLM with a bit_depth where a twin is fitted.")
 
 
 class FittedFlatness(Flatness):
@@ -69,8 +85,7 @@ class Unknowns(nn.Module):
     def __init__(self, front_end: OpticalFrontEnd, points: int) -> None:
         super().__init__()
         bench = front_end.bench
-        if bench.slm_position is not None or bench.slm.effect(LUT) is not None:
-            raise ValueError("the twin must be a bench without displacement and table, got one that has them already.")
+        refuse_known_errors(bench)
         self.front_end = front_end
         front_end.requires_grad_(False)
         self.place = Misalignment(trainable=("shift",))
@@ -151,8 +166,11 @@ def fitted_twin(
         report: Told the share of the variance that is unexplained, after each epoch.
 
     Returns:
-        The copy, and what was found: ``errors``, and ``unexplained`` share of the variance of held-out frames, noise
-        included, ``before`` and after the fit.
+        The copy, and what was found: ``errors``, and ``unexplained``, the mean square difference of held-out frames
+        over the variance of the fitted ones, noise included, ``before`` and ``after`` the fit.
+
+    Raises:
+        ValueError: A bench that cannot be fitted (:func:`refuse_known_errors`), or a fit that made it worse.
     """
     model = Unknowns(copy.deepcopy(front_end), settings.points).to(frames.device)
     generator = torch.Generator().manual_seed(seed)
@@ -185,5 +203,10 @@ def fitted_twin(
             optimizer.step()
             schedule.step()
         report(epoch + 1, judged(model))
-    found = {"errors": model.numbers(), "unexplained": {"before": before, "after": judged(model)}}
-    return model.fixed(), found
+    after = judged(model)
+    if not after < before:
+        raise ValueError(
+            f"the twin must explain the frames better than the bench as believed, got {after:.3g} of their variance "
+            f"unexplained and {before:.3g} before. Lower compensation.twin.rate, or give it more epochs."
+        )
+    return model.fixed(), {"errors": model.numbers(), "unexplained": {"before": before, "after": after}}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from kd.data.catalogue import DATASETS
 from kd.training import TrainingSettings
 from optics4f.config import BenchSpecification, ConfigError, Specification, read_toml, validated
 
@@ -79,6 +80,12 @@ def load_paper(path: str | Path) -> PaperConfiguration:
         raise ConfigError(f"{path}: models.dropout must be 0 without filters or hidden layers, got {models.dropout:g}.")
     if models.root and (models.filters or not models.hidden):
         raise ConfigError(f"{path}: models.root must be 0 without hidden layers or with filters, got {models.root:g}.")
+    known = DATASETS.get(settings.data.name)
+    for name in ("teacher", "student"):
+        if getattr(settings, name).class_balance and known is not None and known.task != "segmentation":
+            raise ConfigError(
+                f"{path}: {name}.class_balance must be 0 for {settings.data.name}, whose images have one class each."
+            )
     return PaperConfiguration(settings, text, Path(path))
 
 

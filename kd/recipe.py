@@ -124,6 +124,9 @@ def plan_from(content: dict, text: str, *, source: str, row: str | None, seed: i
         raise ConfigError(f"{source} has no table [bench], which the row {row} is made of.")
     if recipe.teacher.checkpoint is None and recipe.teacher.model_fields_set & {"objective", "options"}:
         raise ConfigError(f"{source}: teacher.objective must have a teacher.checkpoint to learn from, got none.")
+    for name, schedule in (("training", recipe.training), ("teacher.training", recipe.teacher.training)):
+        if schedule is not None and schedule.class_balance:
+            raise ConfigError(f"{source}: {name}.class_balance must be 0: the rows here give each image one class.")
     plan = Plan(recipe, text, source, row, seed)
     plan.objective()  # refused before anything is read or trained
     return plan

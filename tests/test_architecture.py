@@ -509,7 +509,7 @@ EXPERIMENTS = {
         *("rows", "runs", "tables", "twin_study", "kd.data.digits", "kd.data.images", "kd.students", "kd.training"),
         *("optics4f.config", "optics4f.fourf", "optics4f.twin"),
     },
-    "paper_settings": {"kd.training", "optics4f.config"},
+    "paper_settings": {"kd.data.catalogue", "kd.training", "optics4f.config"},
     "paper_rows": {
         "kd.complexity",
         "kd.colour",
@@ -793,6 +793,8 @@ EXPERIMENTS = {
     },
     "paper_statistics": set(),
     "fabrication_twin": {
+        "optics4f.elements",
+        "optics4f.fourf",
         "fabrication_bench",
         "kd.students",
         "optics4f.config",

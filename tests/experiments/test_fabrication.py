@@ -367,11 +367,16 @@ def test_files_without_a_twin_have_no_states_of_it(small):
     whole = page(load_fabrication(small), results)
     assert "fitted 82.5% (least 80.0%, reached)" in whole and "| fitted_kd |" in whole
     words = " ".join(whole.split())
-    assert "at most 0.01 of the variance of held-out frames unexplained" in words and "24 x 24" not in words
+    assert "at most 0.01 of the frames' variance unexplained, on held-out images" in words and "24 x 24" not in words
     assert "has all errors that are drawn here but the fixed patterns" in words
     turned = small.with_name("turned.toml")
     turned.write_text(text.replace("slm_shift = 3 ", 'slm_rotation = "1 deg"\nslm_shift = 3 '))
     assert "knows no rotation" in " ".join(page(load_fabrication(turned), results).split())
+    coarse = small.with_name("coarse.toml")
+    coarse.write_text(text.replace("correlation = 6 ", "correlation = 5 "))
+    assert "knows no phase of a mask finer than these points" in " ".join(
+        page(load_fabrication(coarse), results).split()
+    )
     for one in results:
         del one["states"]["fitted"], one["states"]["fitted_kd"]
     assert "fitted" not in page(load_fabrication(plain), results)
@@ -398,6 +403,8 @@ def test_probes_are_set_in_the_file(small):
         ("[compensation.fitted]", "[compensation.all]", "compensation.all"),
         ("[compensation.twin]", "[compensation.everything]", "everything"),
         ("points = 12", "points = 1", "compensation.twin.points"),
+        ("[compensation.fitted]", "[compensation.fitted]\ncurriculum = 0.5", "fitted.curriculum"),
+        ("[compensation.fitted]", "[compensation.fitted]\nclass_balance = 1", "fitted.class_balance"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(small, old, new, word):

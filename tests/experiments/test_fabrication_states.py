@@ -165,7 +165,13 @@ def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, mon
     monkeypatch.setattr(module, "fitted_twin", fitted_twin)
     monkeypatch.setattr(module, "fit", fit)
     monkeypatch.setattr(module, "right", lambda *given: tests.append(given[:2]) or right(*given))
-    monkeypatch.setattr(MeasuredFrontEnd, "show", lambda front: shows.append((front.simulated, front.measured)))
+
+    def show(front):
+        shows.append((front.simulated, front.measured))
+        with torch.no_grad():
+            front.measured.gain.fill_(0.9)  # new masks give other frames
+
+    monkeypatch.setattr(MeasuredFrontEnd, "show", show)
     how = settings(twin=TwinFitting(epochs=5), fitted=TrainingSettings(epochs=14, temperature=7.0))
     states = compensated(case, how, tmp_path)
     assert list(states) == list(STATES)
@@ -181,16 +187,16 @@ def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, mon
     assert torch.equal(call["model"].readout[1].weight, case.student.readout[1].weight)
     assert call["state_file"] == tmp_path / f"fitted-{SEED}.state"
     ((simulated, measured),) = [pair for pair in shows if pair[0] is twin]
-    assert measured.gain.item() == pytest.approx(0.6) and measured is not case.hidden
+    assert measured is not case.hidden and case.hidden.gain.item() == pytest.approx(0.6)
     after = calls[states["fitted_kd"]["epoch"]]
     assert after["settings"] == how.readout.model_copy(update={"augmentation": UNMOVED})
     assert (after["model"].network[1].bias == states["fitted"]["epoch"] + 1).all(), "from the readout of `fitted`"
-    assert torch.equal(after["model"]._record[0], noisy(0.6, images, SEED + 1))
+    assert torch.equal(after["model"]._record[0], noisy(0.9, images, SEED + 1)), "frames of the new masks"
     torch.testing.assert_close(after["teacher"](after["data"].train.images), case.teacher(case.part.train.images))
     trained = [(int(readout[1].bias[0].item()), shown) for readout, shown in tests[2:]]
     for name in ("fitted", "fitted_kd"):
         (shown,) = [shown for number, shown in trained if number == states[name]["epoch"] + 1]
-        torch.testing.assert_close(shown, noisy(0.6, case.data.test.images, EVALUATION_SEED))
+        torch.testing.assert_close(shown, noisy(0.9, case.data.test.images, EVALUATION_SEED))
     assert (states["fitted"]["images_measured"], states["fitted_kd"]["images_measured"]) == (13, 26)
     assert states["fitted"]["unexplained"] == {"before": 0.9, "after": 0.1}
 
@@ -228,7 +234,11 @@ def test_the_run_takes_teacher_and_student_of_its_seed_from_their_checkpoints(tm
         return {name: {"test_accuracy": accuracy} for name, accuracy in accuracies.items()}
 
     monkeypatch.setattr(module, "compensated", nothing)
+    unfinished = [tmp_path / f"{name}-1.state" for name in ("masks", "fitted")]
+    for path_of_state in unfinished:
+        path_of_state.touch()
     found = fabrication_run(str(path), 1, students=str(tmp_path), folder=str(tmp_path), settings=configuration.mark)
+    assert not any(path_of_state.exists() for path_of_state in unfinished), "they have ended"
     (case,) = cases
     for row, model in (("physical_kd", case.student), ("teacher", case.teacher)):
         wanted = models[row, 1].state_dict()

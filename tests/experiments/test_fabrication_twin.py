@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from experiments.fabrication_bench import HiddenSettings, hidden_front_end, smooth_noise
-from experiments.fabrication_twin import TwinFitting, fitted_twin
+from experiments.fabrication_twin import TwinFitting, Unknowns, fitted_twin
 from experiments.paper_settings import CONFIGURATIONS
 from kd.fabrication import recorded
 from kd.students import OpticalFrontEnd
 from optics4f.config import bench_from, read_toml
+from optics4f.effects import Flatness
 from optics4f.misalignment import Misalignment
 
 OFF = HiddenSettings(
@@ -101,9 +102,42 @@ def test_the_masks_of_the_twin_learn_and_what_was_found_stays(fit):
     )
 
 
+def test_held_out_frames_tell_how_good_the_fit_is_and_nothing_else(front):
+    hidden, _ = hidden_front_end(front, OFF, seed=2)
+    images = torch.rand(24, 1, 20, 28, generator=torch.Generator().manual_seed(0)).square()
+    frames = recorded(hidden, images, seed=1)
+    others = torch.cat([frames[:16], frames[16:] + frames.std()])
+    settings = TwinFitting(epochs=3, batch_size=8, rate=0.02)
+    (_, first), (_, second) = (fitted_twin(front, images, y, settings, held_out=8, seed=0) for y in (frames, others))
+    assert first["errors"] == second["errors"]
+    for when in ("before", "after"):
+        assert second["unexplained"][when] != pytest.approx(first["unexplained"][when], rel=0.02), when
+
+
+def test_a_fit_starts_from_the_bench_as_believed(front):
+    """A known unevenness of the panel stays; an error of 0 everywhere is no error."""
+    bench = copy.deepcopy(front)
+    known = smooth_noise((1, 64, 72), 6.0, torch.Generator().manual_seed(4))[0]
+    bench.bench.slm.effects["flatness"] = Flatness(known)
+    images = torch.rand(3, 1, 20, 28, generator=torch.Generator().manual_seed(1))
+    model = Unknowns(copy.deepcopy(bench), 8)
+    with torch.no_grad():
+        model.crosstalk.scale.fill_(0.0)
+        started, believed, flat = model(images), bench.expected(images), front.expected(images)
+    torch.testing.assert_close(started, believed, rtol=0, atol=2e-3 * believed.max().item())
+    assert (flat - believed).abs().max() > 0.1 * believed.max()
+
+
+def test_a_fit_that_goes_astray_is_told(front):
+    images = torch.rand(12, 1, 20, 28, generator=torch.Generator().manual_seed(1))
+    frames = recorded(front, images, seed=1)
+    with pytest.raises(ValueError, match=r"Lower compensation\.twin\.rate"):
+        fitted_twin(front, images, frames, TwinFitting(epochs=2, batch_size=4, rate=20), held_out=4, seed=0)
+
+
 def test_a_twin_that_is_displaced_already_is_refused(front):
     moved = copy.deepcopy(front)
     moved.bench.slm_position = Misalignment(shift=(1e-6, 0.0))
     images = torch.rand(4, 1, 20, 28)
-    with pytest.raises(ValueError, match="without displacement"):
+    with pytest.raises(ValueError, match=r"bench\.slm_position must be left out"):
         fitted_twin(moved, images, torch.rand(4, 2, 14, 18), TwinFitting(), held_out=1, seed=0)

@@ -7,12 +7,15 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from experiments.paper_settings import CONFIGURATIONS, load_paper
 from kd.balance import median_frequency_weights
 from kd.batches import AugmentationSettings
 from kd.data.images import IGNORED, DataSplits, LabelledImages, SegmentedImages
 from kd.losses import hinton_kd
 from kd.objectives import SoftTargets, WeightedLabels, labels_alone
+from kd.recipe import load_plan
 from kd.training import TrainingSettings, _identity, fit
+from optics4f.config import ConfigError
 
 # 12 pixels an image: 8 road, 3 sky, 1 sign; then 6 road and 6 that nobody knows.
 MAPS = torch.tensor([[0] * 8 + [1] * 3 + [2], [0] * 6 + [IGNORED] * 6]).reshape(2, 3, 4)
@@ -133,3 +136,21 @@ def test_only_class_maps_are_balanced_and_not_under_another_objective():
         fit(Guess(2), data, settings, seed=0, progress=False)
     with pytest.raises(ValueError, match="class_balance must be 0"):
         fit(Guess(2), data, settings, seed=0, teacher=Guess(2), objective=SoftTargets(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "table"),
+    [
+        (load_paper, "paper_digits", "student"),
+        (load_paper, "paper_digits", "teacher"),
+        (load_plan, "train_digits", "training"),
+    ],
+)
+def test_a_balance_of_images_of_one_class_is_refused_before_anything_is_read(load, name, table, tmp_path):
+    path = tmp_path / "balanced.toml"
+    text = (CONFIGURATIONS / f"{name}.toml").read_text()
+    assert f"[{table}]" in text
+    path.write_text(text.replace(f"[{table}]", f"[{table}]\nclass_balance = 1"))
+    with pytest.raises(ConfigError, match=rf"{table}\.class_balance must be 0") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)

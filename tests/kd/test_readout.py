@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from kd.complexity import digital_macs, trainable_parameters
-from kd.readout import CompactConv, PooledLinear, PooledMLP, SegmentationDecoder
+from kd.readout import CompactConv, PooledLinear, PooledMLP, SegmentationDecoder, regions
 from kd.seeding import initialised_with
 
 
@@ -146,3 +146,10 @@ def test_the_decoder_learns_a_map():
         decoder = SegmentationDecoder(2, 2, width=8)
     fit(decoder, images, labels, steps=80)
     assert (decoder(images).argmax(1) == labels).float().mean() > 0.95
+
+
+def test_maps_of_the_wanted_size_are_themselves_and_others_are_averaged():
+    maps = torch.arange(48.0).reshape(1, 2, 4, 6)
+    assert regions(maps[..., :4], 4).data_ptr() == maps.data_ptr()
+    assert regions(maps, 6).shape == (1, 2, 6, 6), "as wide, but not as high"
+    torch.testing.assert_close(regions(maps, 2)[0, 0, 0, 0], maps[0, 0, :2, :3].mean())
