@@ -69,6 +69,7 @@ class FittedFlatness(Flatness):
         self.before = before
 
     def map(self, grid: Grid, like: Tensor) -> Tensor:
+        """Phase [rad] of every mask, ``(masks, *grid.shape)``, of the type of ``like``."""
         known = 0.0 if self.before is None else self.before.map(grid, like)
         own = interpolate(self.own.to(like), grid.shape, mode="bicubic", align_corners=True)[:, 0]
         return known + super().map(grid, like) + own
