@@ -10,7 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 
 def regions(features: Tensor, pool: int) -> Tensor:
-    """Averages over regions of each map, ``(B, channels, pool, pool)``; maps of that size are themselves, not copied."""
+    """Averages over regions of each map, ``(B, channels, pool, pool)``; maps of that size are not copied."""
     return features if features.shape[-2:] == (pool, pool) else adaptive_avg_pool2d(features, pool)
 
 
