@@ -128,7 +128,10 @@ def paper(
         Path | None, typer.Option(help="Folder for the table of the finished runs; nothing is trained.")
     ] = None,
     also: Annotated[
-        list[Path] | None, typer.Option(help="With --record: one more folder of results; repeat for several.")
+        list[Path] | None,
+        typer.Option(
+            help="With --record: one more folder of results, or of a record that goes on; for several, repeat."
+        ),
     ] = None,
 ) -> None:
     """Teacher, linear students, physical students and controls on one data set; goes on where it was stopped.
@@ -182,7 +185,9 @@ def fabrication(
 
         configuration = load_fabrication(name if name.endswith(".toml") else fabrication_of(name))
         name = configuration.paper.settings.data.name
-        out, students = out or Path("runs") / f"fabrication_{name}", students or Path("runs") / f"paper_{name}"
+        # By the file, for several may hide other benches from the students of one set.
+        own = f"fabrication_{configuration.path.stem.removeprefix('fabrication_')}"
+        out, students = out or Path("runs") / own, students or Path("runs") / f"paper_{name}"
         with _with_data(data, cluster):
             run_fabrication(
                 configuration, out, students, Console(), seeds=seeds or (), cluster=cluster, workers=workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from optics4f.config_effects import Angle, quantity
 from optics4f.effects import LUT, ORDER, Crosstalk, Effect, Flatness
 from optics4f.elements import Camera
 from optics4f.elements.sensor import Sensor
+from optics4f.elements.slm import Modulator
 from optics4f.field import Field as LightField
 from optics4f.field import Intensity
 from optics4f.fourf import FourF
@@ -130,16 +132,21 @@ def hidden_front_end(
         bench.camera = _camera(bench.camera, settings, drawn["brightness"], seed)
     for slm in modulators(hidden):
         bench = next(bench for bench in benches if bench.slm is slm)
-        effects = dict(slm.effects.items()) | _effects(bench, settings, drawn, generator)
-        if "lut" in effects:
-            effects.pop("phase_range", None)
-        slm.effects = nn.ModuleDict({kind.name: effects[kind.name] for kind in ORDER if kind.name in effects})
+        give_effects(slm, _effects(bench, settings, drawn, generator))
     if settings.route is not None:
         for module in list(hidden.modules()):
             for name, child in module.named_children():
                 if isinstance(child, Route):
                     setattr(module, name, ROUTES[settings.route](child.bench))
     return hidden, drawn
+
+
+def give_effects(slm: Modulator, effects: Mapping[str, Effect]) -> None:
+    """Put effects, by name, on an SLM beside or in place of those it has; a table replaces the range of the phase."""
+    found = dict(slm.effects.items()) | dict(effects)
+    if "lut" in found:
+        found.pop("phase_range", None)
+    slm.effects = nn.ModuleDict({kind.name: found[kind.name] for kind in ORDER if kind.name in found})
 
 
 def _drawn(settings: HiddenSettings, bench: FourF, generator: torch.Generator) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from kd.data.catalogue import load
 from kd.data.images import DataSplits
 from kd.fabrication import MeasuredFrontEnd, Recorded, numbered, part_of, recorded
 from kd.objectives import Objective, TangentMatching
-from kd.students import OpticalStudent
+from kd.students import OpticalFrontEnd, OpticalStudent
 from kd.training import TrainingSettings, evaluate, fit
 
 from .fabrication_bench import hidden_front_end
@@ -37,11 +37,12 @@ STATES = {
     "fitted": "masks and readout, by distillation on a twin fitted to the measured frames, with all images",
     "fitted_kd": "the same, then the readout fine-tuned by distillation on frames of the new masks",
     "twin_frames": "control: as labels, with frames of the twin",
+    "unfitted": "control: as fitted, on the bench as believed instead of the fitted twin",
     "all_images": "control: readout by distillation, with all images measured",
 }
 BEFORE = ("twin", "hidden")
 FITTED = ("fitted", "fitted_kd")
-"""States that only files with ``[compensation.twin]`` have."""
+"""States that only files with ``[compensation.twin]`` have, beside their control."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def fabrication_run(
     case = Case(student, teacher, hidden, data, part_of(data, how.share, seed=seed), seed)
     unfinished = Path(folder)
     states = compensated(case, how, unfinished)
-    for name in ("masks", "fitted"):
+    for name in ("masks", "fitted", "unfitted"):
         _state_file(case, name, unfinished).unlink(missing_ok=True)
     lost = states["twin"]["test_accuracy"] - states["hidden"]["test_accuracy"]
     for name, state in states.items():
@@ -139,13 +140,24 @@ def compensated(case: Case, how: Compensation, folder: Path) -> dict[str, dict[s
     states["twin_frames"]["images_measured"] = 0
     states["masks"] = with_masks(case, taught, of_masks, _state_file(case, "masks", folder))
     if how.twin is not None:
-        student, states["fitted"] = on_fitted_twin(case, measured, how, _state_file(case, "fitted", folder))
-        anew = Case(student, case.teacher, student.front_end.measured, case.data, case.part, case.seed)
+        twin, found = fitted_twin(
+            case.student.front_end,
+            shown(case.part),
+            measured,
+            how.twin,
+            held_out=len(case.part.validation),
+            seed=case.seed,
+        )
+        student, states["fitted"] = retrained(case, twin, how.fitted, _state_file(case, "fitted", folder))
+        states["fitted"] |= {"images_measured": len(measured), **found}
+        anew = replace(case, student=student, hidden=student.front_end.measured)
         frames = anew.frames(anew.hidden, case.part)
-        test_anew = recorded(anew.hidden, case.data.test.images, seed=EVALUATION_SEED)
-        states["fitted"]["test_accuracy"] = right(student.readout, test_anew, case.data)
-        _, states["fitted_kd"] = tuned(anew, case.part, frames, test_anew, of_readout, answers)
+        new_test = recorded(anew.hidden, case.data.test.images, seed=EVALUATION_SEED)
+        _, states["fitted_kd"] = tuned(anew, case.part, frames, new_test, of_readout, answers)
         states["fitted_kd"]["images_measured"] += len(measured)
+        believed_front = copy.deepcopy(case.student.front_end)
+        _, states["unfitted"] = retrained(case, believed_front, how.fitted, _state_file(case, "unfitted", folder))
+        states["unfitted"]["images_measured"] = 0
     everything = case.frames(case.hidden, case.data)
     _, states["all_images"] = tuned(case, case.data, everything, test, of_all, answering(case.teacher, case.data))
     return {name: states[name] for name in STATES if name in states}
@@ -233,32 +245,29 @@ def with_masks(case: Case, readout: nn.Module, settings: TrainingSettings, state
     return {"test_accuracy": accuracy, "images_measured": measured, **best(history)}
 
 
-def on_fitted_twin(
-    case: Case, frames: Tensor, how: Compensation, state_file: Path
+def retrained(
+    case: Case, front_end: OpticalFrontEnd, settings: TrainingSettings, state_file: Path
 ) -> tuple[OpticalStudent, dict[str, Any]]:
-    """Masks and readout trained on all images in a twin that was fitted to the measured frames.
+    """Masks and readout trained on all images in a simulation, and how they do on the hidden bench.
 
     Args:
-        case: Whose student.
-        frames: Of the measured part on the hidden bench, ``(N, channels, h, w)``.
-        how: Fit and schedule.
+        case: Whose readout starts, and whose hidden bench shows the new masks.
+        front_end: The simulation, with the masks that start; they learn in place.
+        settings: Schedule.
         state_file: Of the unfinished training.
 
     Returns:
-        The student, whose :class:`~kd.fabrication.MeasuredFrontEnd` shows the new masks on the hidden bench, and what
-        was found; the test images are not read.
+        The student behind a :class:`~kd.fabrication.MeasuredFrontEnd` that shows the new masks, and what it reached.
     """
-    held_out = len(case.part.validation)
-    twin, found = fitted_twin(
-        case.student.front_end, shown(case.part), frames, how.twin, held_out=held_out, seed=case.seed
-    )
-    model = OpticalStudent(twin, copy.deepcopy(case.student.readout))
+    model = OpticalStudent(front_end, copy.deepcopy(case.student.readout))
     history = fit(
-        model, case.data, how.fitted, seed=case.seed, teacher=case.teacher, progress=False, state_file=state_file
+        model, case.data, settings, seed=case.seed, teacher=case.teacher, progress=False, state_file=state_file
     )
-    front = MeasuredFrontEnd(twin, copy.deepcopy(case.hidden))
+    front = MeasuredFrontEnd(front_end, copy.deepcopy(case.hidden))
     front.show()
-    return OpticalStudent(front, model.readout), {"images_measured": len(frames), **best(history), **found}
+    test = recorded(front.measured, case.data.test.images, seed=EVALUATION_SEED)
+    accuracy = right(model.readout, test, case.data)
+    return OpticalStudent(front, model.readout), {"test_accuracy": accuracy, **best(history)}
 
 
 def best(history: list) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from torch.nn.functional import interpolate
 
 from kd.students import OpticalFrontEnd
 from optics4f.config import Specification
-from optics4f.effects import LUT, ORDER, Crosstalk, Flatness
+from optics4f.effects import LUT, Crosstalk, Flatness
 from optics4f.elements import SLM
 from optics4f.fourf import FourF
 from optics4f.grid import Grid
 from optics4f.misalignment import Misalignment
-from optics4f.twin.parameters import level_table
+from optics4f.twin.parameters import bent, level_table
 
-from .fabrication_bench import MisjudgedCamera
+from .fabrication_bench import MisjudgedCamera, give_effects
 
 NOLL = range(2, 12)
 """Aberrations that all masks share. Tilt is a camera beside its place, defocus one out of focus."""
@@ -98,10 +98,7 @@ class Unknowns(nn.Module):
         self.register_buffer("even", even, persistent=False)
         self.table = LUT(even, amplitude, calibrated=False)
         bench.slm_position = self.place
-        found = dict(bench.slm.effects.items())
-        found.pop("phase_range", None)
-        found |= {"flatness": self.flatness, "crosstalk": self.crosstalk, "lut": self.table}
-        bench.slm.effects = nn.ModuleDict({kind.name: found[kind.name] for kind in ORDER if kind.name in found})
+        give_effects(bench.slm, {"flatness": self.flatness, "crosstalk": self.crosstalk, "lut": self.table})
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
         """Parameter groups whose steps are of like importance."""
@@ -115,8 +112,7 @@ class Unknowns(nn.Module):
 
     def bend(self) -> None:
         """Bring the gamma into the level table."""
-        span = self.even[-1] * len(self.even) / (len(self.even) - 1)
-        self.table.phase = span * (self.even / span) ** self.gamma.exp()
+        self.table.phase = bent(self.even, {"lut_gamma": self.gamma.exp()})
 
     def forward(self, images: Tensor) -> Tensor:
         """Mean frames ``(B, masks, h, w)`` of a bench with these errors."""

@@ -117,7 +117,8 @@ def record_paper(
 
     Args:
         configuration: Whose runs.
-        folders: Where :func:`run_paper` was at work, such as several machines'; of a run in two, the first one's.
+        folders: Where :func:`run_paper` was at work, such as several machines', or where a record was written that
+            goes on; of a run in two, the first one's.
         record: Where to write.
         console: For the table.
         table: As for :func:`run_paper`.
@@ -129,7 +130,8 @@ def record_paper(
     mark = fingerprint(configuration.text)
     found: dict[tuple[str, int], dict] = {}
     for folder in folders:
-        for result in read_results(folder, mark, function=table.function):
+        recorded = read_record(folder / f"{configuration.settings.data.name}.jsonl", mark)
+        for result in (*read_results(folder, mark, function=table.function), *recorded):
             found.setdefault((result["row"], result["seed"]), result)
     if not found:
         looked = ", ".join(str(folder) for folder in folders)
@@ -202,6 +204,13 @@ def read_results(out: Path, mark: str, *, function: str = FUNCTION) -> list[dict
         return []
     lines = (json.loads(line) for line in path.read_text().splitlines())
     return [r["result"] for r in lines if r["function"] == function and r["arguments"]["settings"] == mark]
+
+
+def read_record(path: Path, mark: str) -> list[dict]:
+    """The runs with these settings in ``SET.jsonl``, whose own folder may be gone."""
+    if not path.is_file():
+        return []
+    return [r for r in map(json.loads, path.read_text().splitlines()) if r.get("settings") == mark]
 
 
 def table_rows(results: Sequence[Mapping]) -> list[dict[str, str]]:

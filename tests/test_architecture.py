@@ -631,6 +631,7 @@ EXPERIMENTS = {
         "tables",
     },
     "fabrication_bench": {
+        "optics4f.elements.slm",
         "kd.fabrication",
         "optics4f.config",
         "optics4f.config_effects",

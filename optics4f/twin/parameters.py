@@ -108,7 +108,7 @@ def level_table(bench: FourF) -> tuple[Tensor, Tensor]:
     return even, torch.ones_like(even)
 
 
-def bent(table: Tensor, values: Mapping[str, float]) -> Tensor:
+def bent(table: Tensor, values: Mapping[str, float | Tensor]) -> Tensor:
     r"""A level table as the fitted numbers bend it.
 
     .. math:: \phi_k = r S (\phi_{0k} / S)^\gamma + \sum_n c_n \sin(\pi n k / (2^b - 1))
@@ -118,12 +118,12 @@ def bent(table: Tensor, values: Mapping[str, float]) -> Tensor:
 
     Args:
         table: Phase of each level [rad], shape ``(2**b,)``.
-        values: Parameter name -> value; others than those of the table are ignored.
+        values: Parameter name -> value, or a scalar tensor that receives the gradient; others than those of the table
+            are ignored.
     """
-    gamma = values.get("lut_gamma", 1.0)
-    if gamma != 1.0:
-        span = (table[-1] * len(table) / (len(table) - 1)).item()
-        table = span * (table / span) ** gamma
+    if "lut_gamma" in values:  # also where it is 1: a search that starts there needs its gradient
+        span = table[-1] * len(table) / (len(table) - 1)
+        table = span * (table / span) ** values["lut_gamma"]
     table = table * values.get("lut_range", 1.0)
     turns = torch.linspace(0, math.pi, len(table), dtype=table.dtype)
     return table + sum(values.get(f"lut_curve_{n}", 0.0) * torch.sin(n * turns) for n in range(1, LUT_CURVE_TERMS + 1))

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
@@ -378,8 +379,22 @@ def test_files_without_a_twin_have_no_states_of_it(small):
         page(load_fabrication(coarse), results).split()
     )
     for one in results:
-        del one["states"]["fitted"], one["states"]["fitted_kd"]
+        for name in ("fitted", "fitted_kd", "unfitted"):
+            del one["states"][name]
     assert "fitted" not in page(load_fabrication(plain), results)
+
+
+def test_each_file_has_a_folder_of_its_own(small, tmp_path, monkeypatch):
+    """Two files that hide other benches from the same students do not write over each other."""
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    monkeypatch.setattr("experiments.fabrication.run_fabrication", lambda *given, **_: folders.append(given[1:3]))
+    for name in ("digits", str(CONFIGURATIONS / "fabrication_digits_turned.toml"), str(small)):
+        printed = CliRunner().invoke(app, ["fabrication", name])
+        assert printed.exit_code == 0, printed.output
+    runs = Path("runs")
+    assert [out for out, _ in folders] == [runs / f"fabrication_{n}" for n in ("digits", "digits_turned", "small")]
+    assert {students for _, students in folders} == {runs / "paper_digits"}
 
 
 def test_probes_are_set_in_the_file(small):

@@ -194,10 +194,18 @@ def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, mon
     assert torch.equal(after["model"]._record[0], noisy(0.9, images, SEED + 1)), "frames of the new masks"
     torch.testing.assert_close(after["teacher"](after["data"].train.images), case.teacher(case.part.train.images))
     trained = [(int(readout[1].bias[0].item()), shown) for readout, shown in tests[2:]]
-    for name in ("fitted", "fitted_kd"):
+    for name in ("fitted", "fitted_kd", "unfitted"):
         (shown,) = [shown for number, shown in trained if number == states[name]["epoch"] + 1]
         torch.testing.assert_close(shown, noisy(0.9, case.data.test.images, EVALUATION_SEED))
-    assert (states["fitted"]["images_measured"], states["fitted_kd"]["images_measured"]) == (13, 26)
+    told = [states[name]["images_measured"] for name in ("fitted", "fitted_kd", "unfitted")]
+    assert told == [13, 26, 0]
+    control = calls[states["unfitted"]["epoch"]]
+    assert {key: control[key] for key in ("data", "settings", "seed", "teacher")} == {
+        key: call[key] for key in ("data", "settings", "seed", "teacher")
+    }, "as fitted"
+    assert control["model"].front_end.gain.item() == 1.0, "on the bench as believed"
+    assert torch.equal(control["model"].readout[1].weight, case.student.readout[1].weight)
+    assert control["state_file"] == tmp_path / f"unfitted-{SEED}.state"
     assert states["fitted"]["unexplained"] == {"before": 0.9, "after": 0.1}
 
 
@@ -234,7 +242,7 @@ def test_the_run_takes_teacher_and_student_of_its_seed_from_their_checkpoints(tm
         return {name: {"test_accuracy": accuracy} for name, accuracy in accuracies.items()}
 
     monkeypatch.setattr(module, "compensated", nothing)
-    unfinished = [tmp_path / f"{name}-1.state" for name in ("masks", "fitted")]
+    unfinished = [tmp_path / f"{name}-1.state" for name in ("masks", "fitted", "unfitted")]
     for path_of_state in unfinished:
         path_of_state.touch()
     found = fabrication_run(str(path), 1, students=str(tmp_path), folder=str(tmp_path), settings=configuration.mark)

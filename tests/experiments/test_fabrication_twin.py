@@ -128,6 +128,17 @@ def test_a_fit_starts_from_the_bench_as_believed(front):
     assert (flat - believed).abs().max() > 0.1 * believed.max()
 
 
+def test_what_masks_share_needs_no_errors_of_their_own(front):
+    """A camera beside its place is a tilt of all masks; where own errors cost much, there are none."""
+    hidden, _ = hidden_front_end(front, HiddenSettings(camera_shift=0.5), seed=2)
+    images = torch.rand(48, 1, 20, 28, generator=torch.Generator().manual_seed(0)).square()
+    frames = recorded(hidden, images, seed=1)
+    settings = TwinFitting(epochs=40, batch_size=20, rate=0.1, points=4, smoothness=1e3)
+    twin, found = fitted_twin(front, images, frames, settings, held_out=8, seed=0)
+    assert found["unexplained"]["after"] < 0.05 * found["unexplained"]["before"]
+    assert twin.bench.slm.effect(Flatness).own.abs().max() < 0.02
+
+
 def test_a_fit_that_goes_astray_is_told(front):
     images = torch.rand(12, 1, 20, 28, generator=torch.Generator().manual_seed(1))
     frames = recorded(front, images, seed=1)

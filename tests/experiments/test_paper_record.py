@@ -87,6 +87,20 @@ def test_runs_of_several_folders_stand_in_one_table(tmp_path, untrained):
     assert [r["commit"] for r in lines] == ["first", "c1"], "a run in two folders is the first one's"
 
 
+def test_a_record_goes_on_when_the_folder_of_its_runs_is_gone(tmp_path, untrained):
+    """Rows of other settings do not come along, and a run that was made again is the new one."""
+    record = tmp_path / "record"
+    gone = finished(tmp_path / "gone", [line("teacher", 0, commit="old"), line("linear", 1, commit="old")])
+    assert command("--out", gone, "--record", record)[0] == 0
+    former = json.dumps(line("sclc", 0, settings="000000000000"))
+    (record / "digits.jsonl").write_text((record / "digits.jsonl").read_text() + former + "\n")
+    new = finished(tmp_path / "new", [line("teacher", 0, commit="new")])
+    assert command("--out", new, "--also", record, "--record", record)[0] == 0
+    lines = [json.loads(text) for text in (record / "digits.jsonl").read_text().splitlines()]
+    assert [(r["row"], r["commit"]) for r in lines] == [("teacher", "new"), ("linear", "old")]
+    agrees("digits", record)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
