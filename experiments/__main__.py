@@ -148,7 +148,7 @@ def paper(
 
         configuration = load_paper(name if name.endswith(".toml") else configuration_of(name))
         table = SEGMENTATION if segments(configuration) else None
-        folder = Path("runs") / f"paper_{configuration.settings.data.name}" if out is None else out
+        folder = Path("runs") / f"paper_{configuration.name}" if out is None else out
         if also and record is None:
             raise ValueError("--also must stand beside --record: it is read for a table, nothing is trained into it.")
         if record is not None:
@@ -184,10 +184,8 @@ def fabrication(
         from .fabrication_settings import fabrication_of, load_fabrication
 
         configuration = load_fabrication(name if name.endswith(".toml") else fabrication_of(name))
-        name = configuration.paper.settings.data.name
-        # By the file, for several may hide other benches from the students of one set.
-        own = f"fabrication_{configuration.path.stem.removeprefix('fabrication_')}"
-        out, students = out or Path("runs") / own, students or Path("runs") / f"paper_{name}"
+        out = out or Path("runs") / f"fabrication_{configuration.name}"
+        students = students or Path("runs") / f"paper_{configuration.paper.name}"
         with _with_data(data, cluster):
             run_fabrication(
                 configuration, out, students, Console(), seeds=seeds or (), cluster=cluster, workers=workers

@@ -71,7 +71,7 @@ def run_fabrication(
     summary = sweep([Run(FUNCTION, {**common, "seed": seed}) for seed in seeds], out, place, console)
     results = sorted(read_results(out, configuration.mark), key=lambda result: result["seed"])
     if results:
-        name = f"fabrication_{configuration.paper.settings.data.name}"
+        name = f"fabrication_{configuration.name}"
         write_jsonl(out / f"{name}.jsonl", (line for result in results for line in lines_of(result, configuration)))
         write_text(out / f"{name}.md", page(configuration, results))
         console.print(terminal(table_rows(results), name))

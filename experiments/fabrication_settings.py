@@ -64,6 +64,11 @@ class FabricationConfiguration:
     path: Path
     mark: str
 
+    @property
+    def name(self) -> str:
+        """Of the page: the file's, for several may hide other benches from the same students."""
+        return self.path.stem.removeprefix("fabrication_")
+
 
 def load_fabrication(path: str | Path) -> FabricationConfiguration:
     """Read and check a file for ``python -m experiments fabrication``, and the table that it names.

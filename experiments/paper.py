@@ -130,7 +130,7 @@ def record_paper(
     mark = fingerprint(configuration.text)
     found: dict[tuple[str, int], dict] = {}
     for folder in folders:
-        recorded = read_record(folder / f"{configuration.settings.data.name}.jsonl", mark)
+        recorded = read_record(folder / f"{configuration.name}.jsonl", mark)
         for result in (*read_results(folder, mark, function=table.function), *recorded):
             found.setdefault((result["row"], result["seed"]), result)
     if not found:
@@ -143,7 +143,7 @@ def _write(
     configuration: PaperConfiguration, found: Sequence[Mapping], folder: Path, console: Console, table: PaperTable
 ) -> list[dict]:
     """Both files and the terminal's table."""
-    results, name = in_order(found, table), configuration.settings.data.name
+    results, name = in_order(found, table), configuration.name
     told = {"config": configuration.path.name, "settings": fingerprint(configuration.text)}
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / f"{name}.jsonl", ({**result, **told} for result in results))
@@ -161,9 +161,10 @@ def in_order(results: Sequence[Mapping], table: PaperTable) -> list[dict]:
 def table_text(configuration: PaperConfiguration, results: Sequence[Mapping], table: PaperTable) -> str:
     """The page above ``## Made with``: it depends on settings and results alone."""
     parts = (
-        f"# {configuration.settings.data.name}",
+        f"# {configuration.name}",
         table.method(configuration, results),
         coverage(configuration, results, table),
+        other_teachers(results),
         markdown(table.lines(results)).rstrip(),
         table.words(results),
     )
@@ -180,6 +181,18 @@ def coverage(configuration: PaperConfiguration, results: Sequence[Mapping], tabl
     told = f"fewer have {less}." if fewer else "every row that is here has them."
     told += f" Rows that are missing: {', '.join(absent)}." if absent else " No row is missing."
     return f"The configuration asks for {seeds}: {told}"
+
+
+def other_teachers(results: Sequence[Mapping]) -> str:
+    """Which rows a teacher taught that is not that of the table, as far as rows tell: a record may go on elsewhere."""
+    teachers = {r["seed"]: r.get("weights") for r in results if r["row"] == "teacher"}
+    others = [r for r in results if "taught_by" in r and r["taught_by"] != teachers.get(r["seed"])]
+    if not others:
+        return ""
+    told = ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(others).items())
+    return (
+        f"Taught by another training of the teacher, with the same settings and seed, than that of the table: {told}."
+    )
 
 
 def made_with(results: Sequence[Mapping]) -> str:

@@ -68,11 +68,10 @@ class SquaredConvolution(nn.Module):
 def readout(settings: PaperSettings, data: DataSplits, channels: int) -> nn.Module:
     """The electronics behind every student: the same for all rows of a table."""
     models, classes = settings.models, len(data.classes)
+    layers = {"hidden": models.hidden, "dropout": models.dropout, "root": models.root}
     if models.filters:
-        layers = {"filters": models.filters, "hidden": models.hidden, "dropout": models.dropout}
-        return PooledConv(channels, classes, pool=models.pool, **layers)
+        return PooledConv(channels, classes, pool=models.pool, filters=models.filters, **layers)
     if models.hidden:
-        layers = {"hidden": models.hidden, "dropout": models.dropout, "root": models.root}
         return PooledMLP(channels, classes, pool=models.pool, **layers)
     return PooledLinear(channels, classes, pool=models.pool)
 

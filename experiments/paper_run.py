@@ -17,6 +17,7 @@ from kd.checkpoints import load_checkpoint, save_checkpoint
 from kd.complexity import digital_macs, trainable_parameters
 from kd.data.catalogue import load
 from kd.data.images import DataSplits
+from kd.digest import digest
 from kd.students import OpticalFrontEnd, OpticalStudent, Student
 from kd.training import EpochRecord, evaluate, fit
 from optics4f.field import intensity
@@ -60,7 +61,8 @@ def paper_row(config: str, row: str, seed: int, *, folder: str, settings: str | 
         settings: Fingerprint that the file must have.
 
     Returns:
-        One line of the results. ``commits`` are those of the processes that made it, in order and without repetitions,
+        One line of the results. A teacher tells the digest of its ``weights``, a taught row whose it was ``taught_by``.
+        ``commits`` are those of the processes that made it, in order and without repetitions,
         ``commit`` is the last of them; ``duration_seconds`` is the training of all of them and what the last one did
         besides.
     """
@@ -97,6 +99,8 @@ def run_row(
         **task.measured(model, data),
         task.chosen_by[0]: metrics[task.chosen_by[0]],
         "epoch": metrics.get("epoch"),
+        **({"weights": digest(model.state_dict())} if row == "teacher" else {}),
+        **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
         "settings": mark,

@@ -33,7 +33,7 @@ class PaperModels(Specification):
     filters: tuple[Annotated[int, Field(ge=1)], ...] = ()  # maps behind the 3 x 3 convolutions of that readout
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
     dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters or hidden layers
-    root: float = Field(0.0, ge=0)  # of what the readout sees, from this signal on; with hidden layers alone
+    root: float = Field(0.0, ge=0)  # of what the readout sees, from this signal on; with filters or hidden layers
     initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
 
 
@@ -64,6 +64,11 @@ class PaperConfiguration:
     text: str
     path: Path
 
+    @property
+    def name(self) -> str:
+        """Of the table: the file's, for one data set may have several."""
+        return self.path.stem.removeprefix("paper_")
+
 
 def load_paper(path: str | Path) -> PaperConfiguration:
     """Read and check a file for ``python -m experiments paper``.
@@ -78,8 +83,8 @@ def load_paper(path: str | Path) -> PaperConfiguration:
     models = settings.models
     if models.dropout and not (models.filters or models.hidden):
         raise ConfigError(f"{path}: models.dropout must be 0 without filters or hidden layers, got {models.dropout:g}.")
-    if models.root and (models.filters or not models.hidden):
-        raise ConfigError(f"{path}: models.root must be 0 without hidden layers or with filters, got {models.root:g}.")
+    if models.root and not (models.filters or models.hidden):
+        raise ConfigError(f"{path}: models.root must be 0 without filters or hidden layers, got {models.root:g}.")
     known = DATASETS.get(settings.data.name)
     for name in ("teacher", "student"):
         if getattr(settings, name).class_balance and known is not None and known.task != "segmentation":

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from kd.readout import regions
+from kd.readout import regions, rooted
 
 
 class PooledConv(nn.Module):
@@ -23,6 +23,7 @@ class PooledConv(nn.Module):
         filters: Maps behind each convolution.
         hidden: Units of each hidden layer.
         dropout: Share of features dropped before each linear layer in training.
+        root: As in :class:`kd.readout.PooledMLP`.
 
     Shape:
         - Input ``(B, channels, height, width)``, output logits ``(B, classes)``.
@@ -37,9 +38,11 @@ class PooledConv(nn.Module):
         filters: Sequence[int] = (32, 64),
         hidden: Sequence[int] = (256,),
         dropout: float = 0.0,
+        root: float = 0.0,
     ) -> None:
         super().__init__()
         self.pool = pool
+        self.root = root
         layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
         for before, after in pairwise((channels, *filters)):
             convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
@@ -52,7 +55,7 @@ class PooledConv(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(widths[-1], classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.layers(regions(features, self.pool))
+        return self.layers(rooted(regions(features, self.pool), self.root))
 
     def extra_repr(self) -> str:
-        return f"pool={self.pool}"
+        return f"pool={self.pool}, root={self.root:g}"

@@ -14,6 +14,16 @@ def regions(features: Tensor, pool: int) -> Tensor:
     return features if features.shape[-2:] == (pool, pool) else adaptive_avg_pool2d(features, pool)
 
 
+def rooted(features: Tensor, root: float) -> Tensor:
+    """``x / sqrt(abs(x) + root)``, of the shape of ``features``; they themselves where ``root`` is 0.
+
+    Shot noise grows with the root of the light. Behind the root it has the same spread everywhere (Anscombe,
+    Biometrika 35, 246, 1948), and bright regions no longer outshine what dim ones tell. This form keeps the sign of
+    feature maps that have one, and its slope is finite at zero.
+    """
+    return features / (features.abs() + root).sqrt() if root else features
+
+
 class PooledLinear(nn.Module):
     """Sum over regions, normalise, one linear layer: what a camera with binning and a small processor do.
 
@@ -48,17 +58,13 @@ class PooledMLP(nn.Module):
 
     The nonlinear back end of Xiang et al. (2022) is of this kind, with ``pool=6`` and ``hidden=(512, 256)``.
 
-    Shot noise grows with the root of the light. Behind the root it has the same spread everywhere (Anscombe,
-    Biometrika 35, 246, 1948), and bright regions no longer outshine what dim ones tell: ``root`` asks for
-    ``x / sqrt(abs(x) + root)``, which keeps the sign of feature maps that have one, and is finite at zero.
-
     Args:
         channels: Feature maps of the front end.
         classes: Number of classes.
         pool: Regions per axis; each map becomes ``pool * pool`` averages.
         hidden: Units of each hidden layer.
         dropout: Share of features dropped before each linear layer in training.
-        root: Signal below which the root is linear, in the units of the features; 0 takes no root.
+        root: Signal below which their root is linear, in the units of the features: :func:`rooted`; 0 takes no root.
 
     Shape:
         - Input ``(B, channels, height, width)``, output logits ``(B, classes)``.
@@ -86,9 +92,7 @@ class PooledMLP(nn.Module):
         self.layers = nn.Sequential(*layers, *drop, nn.Linear(widths[-1], classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        averages = regions(features, self.pool)
-        if self.root:
-            averages = averages / (averages.abs() + self.root).sqrt()
+        averages = rooted(regions(features, self.pool), self.root)
         return self.layers(self.normalise(averages.flatten(1)))
 
     def extra_repr(self) -> str:

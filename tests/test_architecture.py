@@ -521,7 +521,7 @@ EXPERIMENTS = {
     "paper_run": {
         "optics4f.field",
         *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
-        *("kd.data.images", "kd.students", "kd.training"),
+        *("kd.data.images", "kd.digest", "kd.students", "kd.training"),
     },
     "paper": {"paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},

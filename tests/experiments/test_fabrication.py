@@ -301,12 +301,12 @@ def test_students_are_trained_where_they_are_missing_and_won_back(small, tmp_pat
     unexplained = states["fitted"]["unexplained"]
     assert unexplained["after"] < 0.5 * unexplained["before"]
     assert states["fitted"]["recovered"] > 0.3, "of a fit and a training that are short"
-    trained = json.loads((tmp_path / "paper" / "digits.jsonl").read_text().splitlines()[-1])
+    trained = json.loads((tmp_path / "paper" / "small.jsonl").read_text().splitlines()[-1])
     assert trained["test_accuracy"] == states["twin"]["test_accuracy"], "the same student, read in the same way"
-    lines = [json.loads(line) for line in (tmp_path / "out" / "fabrication_digits.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "fabrication_small.jsonl").read_text().splitlines()]
     assert {line["row"] for line in lines} == {f"fabrication_{name}" for name in STATES}
     assert {"dataset", "seed", "test_accuracy", "config", "commit", "duration_seconds"} <= set(lines[0])
-    assert "physics-aware" in (tmp_path / "out" / "fabrication_digits.md").read_text()
+    assert "physics-aware" in (tmp_path / "out" / "fabrication_small.md").read_text()
     monkeypatch.setattr("experiments.sweep.perform_on_one_thread", None)
     again = run_fabrication(configuration, tmp_path / "out", tmp_path / "paper", console, seeds=[1], workers=1)
     assert again == [result]
@@ -394,7 +394,7 @@ def test_each_file_has_a_folder_of_its_own(small, tmp_path, monkeypatch):
         assert printed.exit_code == 0, printed.output
     runs = Path("runs")
     assert [out for out, _ in folders] == [runs / f"fabrication_{n}" for n in ("digits", "digits_turned", "small")]
-    assert {students for _, students in folders} == {runs / "paper_digits"}
+    assert [students for _, students in folders] == [runs / f"paper_{n}" for n in ("digits", "digits", "small")]
 
 
 def test_probes_are_set_in_the_file(small):

@@ -53,11 +53,11 @@ def test_the_table_goes_on_where_it_stopped(small, tmp_path):
     again = run_paper(configuration, tmp_path, console, rows=["linear", "physical_kd"], seeds=[0], workers=1)
     assert [r["row"] for r in again] == ["teacher", "linear", "physical_kd", "readout_only"]
     assert set(kept.splitlines()) < set((tmp_path / "results.jsonl").read_text().splitlines())
-    lines = [json.loads(line) for line in (tmp_path / "digits.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "small.jsonl").read_text().splitlines()]
     assert {"dataset", "row", "seed", "test_accuracy", "config", "commit", "duration_seconds"} <= set(lines[0])
     physical = next(line for line in lines if line["row"] == "physical_kd")
     assert 0 < physical["light_in_window"] <= 1.001 and physical["electrons_per_image"] > 0
-    assert "physical_kd" in (tmp_path / "digits.md").read_text()
+    assert "physical_kd" in (tmp_path / "small.md").read_text()
     assert list(tmp_path.glob("checkpoints-*/*.safetensors")) and not list(tmp_path.glob("checkpoints-*/*.state"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.paper import CLASSIFICATION, FUNCTION, coverage, made_with, table_text
+from experiments.paper import CLASSIFICATION, FUNCTION, coverage, made_with, other_teachers, table_text
 from experiments.paper_segmentation import SEGMENTATION, segments
 from experiments.paper_settings import CONFIGURATIONS, fingerprint, load_paper
 
@@ -127,6 +127,22 @@ def test_the_page_says_which_rows_and_seeds_are_missing():
     said = coverage(configuration, [*short, line("sclc", 77)], CLASSIFICATION)
     assert said == "The configuration asks for 5 seeds: fewer have sclc (2). Rows that are missing: twin."
     assert said in table_text(configuration, short, CLASSIFICATION)
+
+
+def test_the_page_says_which_rows_another_teacher_taught():
+    teachers = [line("teacher", 0, weights="aa"), line("teacher", 1, weights="bb"), line("teacher", 2)]
+    own = [line("sclc_kd", 0, taught_by="aa"), line("linear_kd", 1, taught_by="bb"), line("physical_kd", 0)]
+    assert other_teachers([*teachers, *own]) == "", "a row of before the digests tells nothing"
+    others = [
+        line("sclc_kd", 2, taught_by="cc"),
+        line("sclc_kd", 1, taught_by="aa"),
+        line("linear_kd", 3, taught_by="d"),
+    ]
+    said = other_teachers([*teachers, *own, *others])
+    assert said.endswith(": sclc_kd (1, 2), linear_kd (3).") and "another training of the teacher" in said
+    assert said in table_text(
+        load_paper(CONFIGURATIONS / "paper_digits.toml"), [*teachers, *own, *others], CLASSIFICATION
+    )
 
 
 def test_the_commits_of_the_rows_stand_apart_from_that_of_the_page(monkeypatch):

@@ -135,7 +135,7 @@ def test_the_table_has_iou_and_goes_on_where_it_stopped(small, here, tmp_path):
     again = run_paper(configuration, tmp_path, console, rows=["linear"], seeds=[0], workers=1, table=SEGMENTATION)
     assert [r["row"] for r in again] == ["teacher", "linear", "physical_kd"]
     assert set(kept.splitlines()) < set((tmp_path / "results.jsonl").read_text().splitlines())
-    lines = {line["row"]: line for line in map(json.loads, (tmp_path / "camvid.jsonl").read_text().splitlines())}
+    lines = {line["row"]: line for line in map(json.loads, (tmp_path / "small.jsonl").read_text().splitlines())}
     for line in lines.values():
         assert {"dataset", "seed", "test_miou", "car_iou", "config", "commit", "duration_seconds"} <= set(line)
         there = [value for value in line["iou"].values() if value is not None]
@@ -148,7 +148,7 @@ def test_the_table_has_iou_and_goes_on_where_it_stopped(small, here, tmp_path):
     pixels = HEIGHT * WIDTH // 4
     assert physical["digital_macs"] == pixels * (9 * 2 * 32 + 32 * 11), "the decoder alone, at the camera's pixels"
     assert lines["linear"]["digital_macs"] == physical["digital_macs"] + HEIGHT * WIDTH * 49 * 2
-    assert "physical_kd" in (tmp_path / "camvid.md").read_text()
+    assert "physical_kd" in (tmp_path / "small.md").read_text()
 
 
 def test_a_model_that_is_trained_is_not_trained_again(small, here, tmp_path, monkeypatch):
@@ -210,7 +210,7 @@ def test_the_command_takes_the_table_of_the_task(small, here, tmp_path):
     arguments = ["paper", str(small), "--row", "readout_only", "--seed", "0", "--workers", "1", "--out", str(out)]
     printed = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert printed.exit_code == 0, printed.output
-    assert "test_miou" in (out / "camvid.jsonl").read_text()
+    assert "test_miou" in (out / "small.jsonl").read_text()
     assert not segments(load_paper(CONFIGURATIONS / "paper_mnist.toml"))
 
 

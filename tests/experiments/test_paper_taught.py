@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import experiments.paper_run as paper_run
@@ -19,6 +20,7 @@ from kd.checkpoints import load_checkpoint, save_checkpoint
 from kd.complexity import trainable_parameters
 from kd.data.catalogue import load
 from kd.data.images import DataSplits, LabelledImages
+from kd.digest import digest
 from kd.students import Student
 from kd.training import fit
 
@@ -73,7 +75,7 @@ def test_a_row_has_a_teacher_exactly_if_it_is_taught_and_that_of_the_checkpoint(
     settings, data = small.settings, few(small.settings)
     # Weights of another seed: none that a row builds for itself.
     taught_by = PAPER_ROWS["teacher"].build(settings, data, 77)
-    given, calls = weights(taught_by), {}
+    given, calls, found = weights(taught_by), {}, {}
 
     def spy(model, data, schedule, *, seed, label, teacher=None, objective=None, **_):
         calls[label] = (schedule, seed, objective, None if teacher is None else weights(teacher))
@@ -86,7 +88,7 @@ def test_a_row_has_a_teacher_exactly_if_it_is_taught_and_that_of_the_checkpoint(
         save_checkpoint(checkpoint(folder, "teacher", 5), taught_by, config={}, seed=5, metrics={})
         if row == "teacher":
             checkpoint(folder, row, 5).unlink()
-        run_row(task, str(small.path), row, 5, folder=str(folder))
+        found[row] = run_row(task, str(small.path), row, 5, folder=str(folder))
     assert list(calls) == list(PAPER_ROWS)
     taught = {row for row in PAPER_ROWS if row.endswith("_kd")}
     for row, (schedule, seed, objective, teacher) in calls.items():
@@ -94,6 +96,9 @@ def test_a_row_has_a_teacher_exactly_if_it_is_taught_and_that_of_the_checkpoint(
         assert teacher is None or same(teacher, given), row
         assert (seed, objective) == (5, None), row
         assert schedule == (settings.teacher if row == "teacher" else settings.student), row
+        own = load_file(checkpoint(tmp_path / row, row, 5)) if row == "teacher" else None
+        assert found[row].get("weights") == (None if own is None else digest(own)), row
+        assert found[row].get("taught_by") == (digest(taught_by.state_dict()) if row in taught else None), row
 
 
 @pytest.mark.parametrize(("row", "moves"), [("physical", True), ("random_mask", False), ("plain_lens", False)])

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from kd.complexity import digital_macs, trainable_parameters
+from kd.conv_readout import PooledConv
 from kd.readout import CompactConv, PooledLinear, PooledMLP, SegmentationDecoder, regions
 from kd.seeding import initialised_with
 
@@ -89,12 +90,13 @@ def test_a_root_gives_shot_noise_the_same_spread_everywhere():
     torch.testing.assert_close(spread, torch.full((3,), 0.5), rtol=0.01, atol=0)  # 48 000 draws each: 0.3 %
 
 
-def test_a_root_keeps_the_sign_and_is_finite_at_zero():
-    readout = PooledMLP(1, 2, pool=2, hidden=(), root=0.01)
+@pytest.mark.parametrize("kind", [PooledMLP, PooledConv])
+def test_a_root_keeps_the_sign_and_is_finite_at_zero(kind):
+    readout = kind(1, 2, pool=2, hidden=(), root=0.01)
     readout.normalise, readout.layers = torch.nn.Identity(), torch.nn.Identity()
     maps = torch.tensor([[[[-4.0, 0.0], [0.01, 4.0]]]], requires_grad=True)
     (slope,) = torch.autograd.grad((seen := readout(maps)).sum(), maps)
-    torch.testing.assert_close(seen, torch.tensor([[-4 / 4.01**0.5, 0, 0.01 / 0.02**0.5, 4 / 4.01**0.5]]))
+    torch.testing.assert_close(seen.flatten(1), torch.tensor([[-4 / 4.01**0.5, 0, 0.01 / 0.02**0.5, 4 / 4.01**0.5]]))
     torch.testing.assert_close(slope[0, 0, 0, 1], torch.tensor(10.0))  # 1 / sqrt(root)
 
 
