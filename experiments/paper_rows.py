@@ -108,7 +108,8 @@ def _linear(settings: PaperSettings, data: DataSplits) -> nn.Module:
 def _sclc(settings: PaperSettings, data: DataSplits) -> nn.Module:
     masks = settings.bench.slm.masks
     channels = (*settings.models.sclc_channels, masks)
-    return SCLC(_channels(data), readout(settings, data, masks), channels=channels)
+    pools = [None if pool == 1 else pool for pool in settings.models.sclc_pools] or None
+    return SCLC(_channels(data), readout(settings, data, masks), channels=channels, pools=pools)
 
 
 def _twin(settings: PaperSettings, data: DataSplits) -> nn.Module:

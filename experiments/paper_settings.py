@@ -29,6 +29,7 @@ class PaperModels(Specification):
     teacher_width: int = Field(16, ge=1)
     kernel_size: int = Field(7, ge=1)  # of the digital rows; that of the masks is free
     sclc_channels: tuple[Annotated[int, Field(ge=1)], ...] = (8, 16)  # before the last, which has one a mask
+    sclc_pools: tuple[Annotated[int, Field(ge=1)], ...] = ()  # spectral pooling behind each and the last; none: all 1
     pool: int = Field(8, ge=1)  # regions per axis of every student's readout
     filters: tuple[Annotated[int, Field(ge=1)], ...] = ()  # maps behind the 3 x 3 convolutions of that readout
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
@@ -83,6 +84,11 @@ def load_paper(path: str | Path) -> PaperConfiguration:
     models = settings.models
     if models.dropout and not (models.filters or models.hidden):
         raise ConfigError(f"{path}: models.dropout must be 0 without filters or hidden layers, got {models.dropout:g}.")
+    if models.sclc_pools and len(models.sclc_pools) != len(models.sclc_channels) + 1:
+        raise ConfigError(
+            f"{path}: models.sclc_pools must be {len(models.sclc_channels) + 1} numbers, one behind each of "
+            f"sclc_channels and one behind the last layer, got {len(models.sclc_pools)}."
+        )
     if models.root and not (models.filters or models.hidden):
         raise ConfigError(f"{path}: models.root must be 0 without filters or hidden layers, got {models.root:g}.")
     known = DATASETS.get(settings.data.name)

@@ -121,16 +121,29 @@ def test_the_penalty_is_part_of_every_step():
     ("lines", "refusal"),
     [
         ("dropout = 0.2", "dropout must be 0 without filters or hidden layers, got 0.2"),
+        ("sclc_pools = [2, 2]", "sclc_pools must be 3 numbers, one behind each of sclc_channels and one .*, got 2"),
         ("root = 0.01", "root must be 0 without filters or hidden layers, got 0.01"),
     ],
 )
 def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
     path = Path(tmp_path) / "readout.toml"
     text = (CONFIGURATIONS / "paper_digits.toml").read_text()
-    assert "hidden" not in text
+    assert "hidden" not in text and "sclc" not in text
     path.write_text(text.replace("pool = 4", f"pool = 4\n{lines}"))
     with pytest.raises(ConfigError, match=refusal):
         load_paper(path)
+
+
+def test_the_sclc_of_a_table_pools_where_its_file_says_and_stays_linear(tmp_path):
+    path = Path(tmp_path) / "pooled.toml"
+    text = (CONFIGURATIONS / "paper_digits.toml").read_text()
+    data = noise(32, (1, 8, 8), 10)
+    for lines, pools, size in (("", [None] * 3, 8), ("\nsclc_pools = [2, 1, 2]", [2, None, 2], 2)):
+        path.write_text(text.replace("pool = 4", f"pool = 4{lines}"))
+        model = PAPER_ROWS["sclc"].build(load_paper(path).settings, data, 0)
+        assert [layer.pool for layer in model.front_end.layers] == pools
+        assert model.front_end(data.train.images).shape[-2:] == (size, size)
+        assert nonlinearity(model, data) < 1e-4
 
 
 @pytest.mark.parametrize("layers", ["hidden = [6]", "filters = [4]\nhidden = [6]"])
