@@ -133,6 +133,9 @@ def paper(
             help="With --record: one more folder of results, or of a record that goes on; for several, repeat."
         ),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="What trains, such as cuda; by default what OPTICS4F_DEVICE names, else cpu.")
+    ] = None,
 ) -> None:
     """Teacher, linear students, physical students and controls on one data set; goes on where it was stopped.
 
@@ -145,6 +148,7 @@ def paper(
     with errors_in_one_line(RowsFailed):
         from .paper_segmentation import SEGMENTATION, segments
         from .paper_settings import configuration_of, load_paper
+        from .training_device import on_device
 
         configuration = load_paper(name if name.endswith(".toml") else configuration_of(name))
         table = SEGMENTATION if segments(configuration) else None
@@ -152,12 +156,18 @@ def paper(
         if also and record is None:
             raise ValueError("--also must stand beside --record: it is read for a table, nothing is trained into it.")
         if record is not None:
-            if rows or seeds or cluster or workers:
-                raise ValueError("--record must stand without --row, --seed, --cluster, --workers: it trains nothing.")
+            if rows or seeds or cluster or workers or device:
+                raise ValueError(
+                    "--record must stand without --row, --seed, --cluster, --workers, --device: it trains nothing."
+                )
             record_paper(configuration, [folder, *(also or ())], record, Console(), table=table)
             return
+        if device is not None and cluster is not None:
+            raise ValueError("--device must be left out with --cluster: its workers' own OPTICS4F_DEVICE names it.")
         places = {"cluster": cluster, "workers": workers}
-        with _with_data(data, cluster):
+        with _with_data(data, cluster), on_device(device) as found:
+            if found.type != "cpu" and cluster is None:
+                places["workers"] = workers or 1  # as many as cores would share the one device
             run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
 
 

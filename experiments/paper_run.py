@@ -25,6 +25,7 @@ from optics4f.field import intensity
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperSettings, fingerprint, load_paper
 from .runs import provenance, write_json
+from .training_device import training_device
 
 EVALUATION_SEED = 0  # of the camera noise that test images see, the same for all rows
 LINEAR_TO = 1e-4
@@ -107,6 +108,7 @@ def run_row(
         "commits": metrics["commits"],
         "commit": metrics["commits"][-1],
         "training_seconds": metrics.get("training_seconds"),
+        "device": metrics.get("device", "cpu"),
     }
     if made.linear:
         found["front_end_nonlinearity"] = nonlinearity(model, data)
@@ -152,13 +154,17 @@ def _trained(
 
     schedule = settings.teacher if row == "teacher" else settings.student
     options = {"progress": False, "label": row, "on_epoch": count, "state_file": state}
-    history = fit(model, data, schedule, seed=seed, teacher=teacher, **options)
+    device = training_device()
+    teacher = None if teacher is None else teacher.to(device)
+    history = fit(model.to(device), data, schedule, seed=seed, teacher=teacher, **options)
+    model.cpu()  # what is kept, and all that is read from it, does not depend on the device's rounding
     best = next(record for record in history if record["restored"])
     metrics = {
         task.chosen_by[0]: best[task.chosen_by[1]],
         "epoch": best["epoch"],
         "training_seconds": sum(record["seconds"] for record in history),
         "commits": commits,
+        "device": device.type,
     }
     save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
     state.unlink(missing_ok=True)

@@ -521,8 +521,9 @@ EXPERIMENTS = {
     "paper_run": {
         "optics4f.field",
         *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
-        *("kd.data.images", "kd.digest", "kd.students", "kd.training"),
+        *("kd.data.images", "kd.digest", "kd.students", "kd.training", "training_device"),
     },
+    "training_device": set(),
     "paper": {"paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},
@@ -581,6 +582,7 @@ EXPERIMENTS = {
     "__main__": {
         "kd.data.places",
         "optics4f.start",
+        "training_device",
         "benchmark_commands",
         "student_cost",
         "fabrication",

@@ -1,0 +1,46 @@
+"""On what a table's rows are trained: the command says it, and its processes are told by the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+ENVIRONMENT = "OPTICS4F_DEVICE"  # a row is the same row wherever it is trained: no part of what tells runs apart
+
+
+def training_device() -> torch.device:
+    """What ``$OPTICS4F_DEVICE`` names; the processor where it names nothing.
+
+    Raises:
+        ValueError: torch knows no such device, or has none here.
+    """
+    name = os.environ.get(ENVIRONMENT) or "cpu"
+    advice = f"device must be one that torch can compute on here, such as cpu or cuda, got {name}."
+    try:
+        device = torch.device(name)
+        if torch.zeros(1, device=device).cpu().item() == 0:  # meta has no numbers
+            return device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
+        raise ValueError(f"{advice} torch says: {' '.join(str(error).split()) or 'no reason'}") from error
+    raise ValueError(advice)
+
+
+@contextmanager
+def on_device(name: str | None) -> Iterator[torch.device]:
+    """Let rows be trained there, in processes that are started meanwhile too; ``None`` changes nothing.
+
+    Raises:
+        ValueError: As :func:`training_device`.
+    """
+    before = os.environ.get(ENVIRONMENT)
+    if name is not None:
+        os.environ[ENVIRONMENT] = name
+    try:
+        yield training_device()
+    finally:
+        os.environ.pop(ENVIRONMENT, None)
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
