@@ -30,8 +30,8 @@ files that differ, or a run of a study that failed. 2: bad input, told in one li
 half-written. 141: nobody reads the output any more, as after `| head`.
 
 **Environment.** `OPTICS4F_DEVICES` names files with devices of your own ([](../how-to/add_a_device.md)),
-`OPTICS4F_DATA` the folder of the data sets, `OPTICS4F_DEVICE` what trains the rows of `python -m experiments paper`, and
-`OPTICS4F_TRACEBACK=1` shows where in the code an error was raised.
+`OPTICS4F_DATA` the folder of the data sets, `OPTICS4F_DEVICE` what trains the rows of `python -m experiments paper`,
+and `OPTICS4F_TRACEBACK=1` shows where in the code an error was raised.
 
 ## Shell completion
 
