@@ -153,9 +153,15 @@ def verdict(results: Sequence[Mapping]) -> str:
                 continue
         reached = "reached" if mean >= WANTED else "missed"
         recovered.append(f"{name} {mean:.1%} (least {least:.1%}, {reached})")
+    control = ""
+    without = [result["states"]["unfitted"]["recovered"] for result in results if "unfitted" in result["states"]]
+    if len(without) == len(results):
+        mean, most = statistics.fmean(without), max(without)
+        control = f" The training of `fitted` without the fit recovers {mean:.1%} (most {most:.1%})."
     return (
-        f"The hidden bench costs {lost} points. Recovered, wanted {WANTED:.0%}: {', '.join(recovered)}. Both `kd` and "
-        f"`ntk` learn from labels, too. Less `labels`, paired by seed, with 95 % intervals: {'; '.join(compared)}."
+        f"The hidden bench costs {lost} points. Recovered, wanted {WANTED:.0%}: {', '.join(recovered)}.{control} Both "
+        f"`kd` and `ntk` learn from labels, too. Less `labels`, paired by seed, with 95 % intervals: "
+        f"{'; '.join(compared)}."
     )
 
 

@@ -332,6 +332,10 @@ def test_shares_are_told_with_their_spread():
     assert rows["twin"]["seeds"] == "99.00 98.00"
     assert "labels 85.0% (least 80.0%, reached)" in verdict(results)
     assert "missed" in verdict([result(0, 0.99, 0.79, 0.9)])
+    control = [result(0, 0.9, 0.5, 0.9, unfitted=0.54), result(1, 0.9, 0.7, 0.9, unfitted=0.68)]
+    assert " without the fit recovers 0.0% (most 10.0%)." in verdict(control)
+    del control[1]["states"]["unfitted"]
+    assert "without the fit" not in verdict(control), "of all seeds or of none"
     assert "nothing is lost" in verdict([*results, result(2, 0.9, 0.95, 0.9)])
 
 
