@@ -165,9 +165,7 @@ def paper(
         if device is not None and cluster is not None:
             raise ValueError("--device must be left out with --cluster: its workers' own OPTICS4F_DEVICE names it.")
         places = {"cluster": cluster, "workers": workers}
-        with _with_data(data, cluster), on_device(device) as found:
-            if found.type != "cpu" and cluster is None:
-                places["workers"] = workers or 1  # as many as cores would share the one device
+        with _with_data(data, cluster), on_device(device):
             run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
 
 

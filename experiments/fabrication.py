@@ -252,7 +252,7 @@ is the accuracy less that of `labels`, paired by seed, with its 95 % interval (S
 test images. `ntk` adds tangent kernels to the labels, with weight {how.kernel_weight:g}, each estimated from {probes}
 in each step.{_of_the_fit(how, settings.hidden, route, max(bench.slm.grid.shape), results)}"""
     made = "\n".join(f"- {key}: {value}" for key, value in provenance().items())
-    title = f"# The fabrication gap: {paper.data.name}"
+    title = f"# The fabrication gap: {configuration.name}"
     method = "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in method.split("\n\n"))
     parts = (title, method, markdown(table_rows(results)).rstrip(), verdict(results), "## Made with", made)
     return "\n\n".join(parts) + "\n"

@@ -19,6 +19,7 @@ from .paper_statistics import SCOPE, by_row, distilled, spread
 from .runs import provenance, write_jsonl, write_text
 from .sweep import Run, Summary, Workers, sweep
 from .tables import markdown, terminal
+from .training_device import training_device
 
 FUNCTION = "experiments.paper_run:paper_row"
 
@@ -71,7 +72,7 @@ def run_paper(
 
     Raises:
         RowsFailed: Some runs raised, after all others are done.
-        ValueError: An unknown row, a negative seed.
+        ValueError: An unknown row, a negative seed, a device that cannot compute here.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
@@ -83,6 +84,8 @@ def run_paper(
         chosen.insert(0, "teacher")
     if cluster is not None and workers is not None:
         raise ValueError("workers must be left out with cluster: a cluster has its own.")
+    if cluster is None and training_device().type != "cpu":
+        workers = workers or 1  # as many as cores would share the one device
     seeds = tuple(seeds) or configuration.settings.models.seeds
     place: Workers = LocalPool(workers) if cluster is None else DaskWorkers(cluster)
     mark = fingerprint(configuration.text)
@@ -117,21 +120,23 @@ def record_paper(
 
     Args:
         configuration: Whose runs.
-        folders: Where :func:`run_paper` was at work, such as several machines', or where a record was written that
-            goes on; of a run in two, the first one's.
-        record: Where to write.
+        folders: Where :func:`run_paper` was at work, such as several machines', or where a record was written; of a
+            run in two, the first one's.
+        record: Where to write. A record with the same settings that is there goes on: its runs come last, none is lost.
         console: For the table.
         table: As for :func:`run_paper`.
 
     Raises:
-        ValueError: There is no finished run with these settings.
+        ValueError: There is no finished run with these settings, a folder without any, a record that is none.
     """
     table = CLASSIFICATION if table is None else table
     mark = fingerprint(configuration.text)
     found: dict[tuple[str, int], dict] = {}
-    for folder in folders:
-        recorded = read_record(folder / f"{configuration.name}.jsonl", mark)
-        for result in (*read_results(folder, mark, function=table.function), *recorded):
+    for folder in (*folders, record):
+        kept = folder / f"{configuration.name}.jsonl"
+        if folder != record and not kept.is_file() and not (folder / "results.jsonl").is_file():
+            raise ValueError(f"{folder} must hold finished runs or a record of {configuration.name}, got neither.")
+        for result in (*read_results(folder, mark, function=table.function), *read_record(kept, mark, table)):
             found.setdefault((result["row"], result["seed"]), result)
     if not found:
         looked = ", ".join(str(folder) for folder in folders)
@@ -145,9 +150,10 @@ def _write(
     """Both files and the terminal's table."""
     results, name = in_order(found, table), configuration.name
     told = {"config": configuration.path.name, "settings": fingerprint(configuration.text)}
+    page = table_text(configuration, results, table) + made_with(results)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / f"{name}.jsonl", ({**result, **told} for result in results))
-    write_text(folder / f"{name}.md", table_text(configuration, results, table) + made_with(results))
+    write_text(folder / f"{name}.md", page)
     console.print(terminal(table.lines(results), name))
     console.print(table.words(results))
     return results
@@ -184,15 +190,25 @@ def coverage(configuration: PaperConfiguration, results: Sequence[Mapping], tabl
 
 
 def other_teachers(results: Sequence[Mapping]) -> str:
-    """Which rows a teacher taught that is not that of the table, as far as rows tell: a record may go on elsewhere."""
+    """Which rows a teacher taught that is not that of the table, or may not be: a record may go on elsewhere.
+
+    Rows of before there were digests, teacher and taught, are of one machine.
+    """
     teachers = {r["seed"]: r.get("weights") for r in results if r["row"] == "teacher"}
-    others = [r for r in results if "taught_by" in r and r["taught_by"] != teachers.get(r["seed"])]
-    if not others:
-        return ""
-    told = ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(others).items())
-    return (
-        f"Taught by another training of the teacher, with the same settings and seed, than that of the table: {told}."
-    )
+    taught = [(r, r.get("taught_by"), teachers.get(r["seed"])) for r in results if r["row"].endswith("_kd")]
+    others = [r for r, by, table in taught if by and table and by != table]
+    unknown = [r for r, by, table in taught if (by is None) != (table is None)]
+
+    def told(rows: Sequence[Mapping]) -> str:
+        return ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(rows).items())
+
+    words = []
+    if others:
+        another = "another training of the teacher, with the same settings and seed, than that of the table"
+        words.append(f"Taught by {another}: {told(others)}.")
+    if unknown:
+        words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {told(unknown)}.")
+    return " ".join(words)
 
 
 def made_with(results: Sequence[Mapping]) -> str:
@@ -219,11 +235,27 @@ def read_results(out: Path, mark: str, *, function: str = FUNCTION) -> list[dict
     return [r["result"] for r in lines if r["function"] == function and r["arguments"]["settings"] == mark]
 
 
-def read_record(path: Path, mark: str) -> list[dict]:
-    """The runs with these settings in ``SET.jsonl``, whose own folder may be gone."""
+def read_record(path: Path, mark: str, table: PaperTable) -> list[dict]:
+    """The runs with these settings in ``SET.jsonl``, whose own folder may be gone.
+
+    Raises:
+        ValueError: A line that is no run of this table.
+    """
     if not path.is_file():
         return []
-    return [r for r in map(json.loads, path.read_text().splitlines()) if r.get("settings") == mark]
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            one = json.loads(line)
+            known = one["row"] in table.rows and isinstance(one["seed"], int) and isinstance(one["images"], dict)
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            advice = "Mend it, or write elsewhere."
+            raise ValueError(f"{path}:{number} must be a run of this table, got {line[:60]!r}. {advice}")
+        if one.get("settings") == mark:
+            found.append(one)
+    return found
 
 
 def table_rows(results: Sequence[Mapping]) -> list[dict[str, str]]:

@@ -101,7 +101,7 @@ def run_row(
         task.chosen_by[0]: metrics[task.chosen_by[0]],
         "epoch": metrics.get("epoch"),
         **({"weights": digest(model.state_dict())} if row == "teacher" else {}),
-        **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
+        **({"taught_by": metrics["taught_by"]} if "taught_by" in metrics else {}),
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
         "settings": mark,
@@ -165,6 +165,7 @@ def _trained(
         "training_seconds": sum(record["seconds"] for record in history),
         "commits": commits,
         "device": device.type,
+        **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
     }
     save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
     state.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,15 +90,28 @@ def load_paper(path: str | Path) -> PaperConfiguration:
             f"{path}: models.sclc_pools must be {len(models.sclc_channels) + 1} numbers, one behind each of "
             f"sclc_channels and one behind the last layer, got {len(models.sclc_pools)}."
         )
+    shrunk, height = math.prod(models.sclc_pools), settings.bench.object.shape[0]
+    if models.sclc_pools and (height % shrunk or height // shrunk < models.pool):
+        raise ConfigError(
+            f"{path}: models.sclc_pools must divide the {height} rows of the image and leave the {models.pool} of "
+            f"models.pool, got {shrunk} in all."
+        )
     if models.root and not (models.filters or models.hidden):
         raise ConfigError(f"{path}: models.root must be 0 without filters or hidden layers, got {models.root:g}.")
+    found = PaperConfiguration(settings, text, Path(path))
+    if found.name in ("", "results", "timing"):  # a sweep's own files in the same folder
+        raise ConfigError(f"{path} must have a name of its own for its table, got {found.name!r}. Call it otherwise.")
     known = DATASETS.get(settings.data.name)
     for name in ("teacher", "student"):
         if getattr(settings, name).class_balance and known is not None and known.task != "segmentation":
             raise ConfigError(
                 f"{path}: {name}.class_balance must be 0 for {settings.data.name}, whose images have one class each."
             )
-    return PaperConfiguration(settings, text, Path(path))
+    if known is not None and known.task == "segmentation" and (models.root or models.dropout or models.filters):
+        raise ConfigError(
+            f"{path}: models.root, dropout and filters must be left out for {settings.data.name}: a decoder has none."
+        )
+    return found
 
 
 def fingerprint(text: str) -> str:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-ENVIRONMENT = "OPTICS4F_DEVICE"  # a row is the same row wherever it is trained: no part of what tells runs apart
+# A finished row is the same row wherever it was trained: this is no part of what tells runs apart.
+ENVIRONMENT = "OPTICS4F_DEVICE"
 
 
 def training_device() -> torch.device:
@@ -29,17 +30,13 @@ def training_device() -> torch.device:
 
 
 @contextmanager
-def on_device(name: str | None) -> Iterator[torch.device]:
-    """Let rows be trained there, in processes that are started meanwhile too; ``None`` changes nothing.
-
-    Raises:
-        ValueError: As :func:`training_device`.
-    """
+def on_device(name: str | None) -> Iterator[None]:
+    """Let rows be trained there, in processes that are started meanwhile too; ``None`` changes nothing."""
     before = os.environ.get(ENVIRONMENT)
     if name is not None:
         os.environ[ENVIRONMENT] = name
     try:
-        yield training_device()
+        yield
     finally:
         os.environ.pop(ENVIRONMENT, None)
         if before is not None:

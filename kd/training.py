@@ -276,6 +276,7 @@ def _identity(
     return {
         **settings.model_dump(mode="json", exclude=unused),  # states written before these settings existed go on
         "seed": seed,
+        **({} if device_of(model).type == "cpu" else {"device": device_of(model).type}),  # generators differ
         "processes": world_size(),
         "objective": getattr(objective, "__name__", repr(objective)),
         "data": [data.name, len(data.train), len(data.validation), *data.train.images.shape[1:]],

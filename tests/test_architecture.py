@@ -524,7 +524,10 @@ EXPERIMENTS = {
         *("kd.data.images", "kd.digest", "kd.students", "kd.training", "training_device"),
     },
     "training_device": set(),
-    "paper": {"paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"},
+    "paper": {
+        *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
+        "training_device",
+    },
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from experiments.__main__ import app
 from experiments.fabrication import page, run_fabrication, table_rows, verdict
-from experiments.fabrication_bench import NOLL, HiddenSettings, hidden_front_end, smooth_noise
+from experiments.fabrication_bench import NOLL, HiddenSettings, give_effects, hidden_front_end, smooth_noise
 from experiments.fabrication_run import STATES, normalised
 from experiments.fabrication_settings import UNMOVED, load_fabrication
 from experiments.paper_settings import CONFIGURATIONS
@@ -25,7 +25,7 @@ from kd.data.images import DataSplits, LabelledImages
 from kd.fabrication import MeasuredFrontEnd, Recorded, numbered, part_of, recorded
 from kd.students import OpticalFrontEnd
 from optics4f.config import ConfigError, bench_from, read_toml
-from optics4f.effects import LUT
+from optics4f.effects import LUT, ORDER, Crosstalk, Flatness, PhaseRange
 from optics4f.misalignment import Misalignment
 
 
@@ -216,6 +216,17 @@ def test_numbers_find_what_was_recorded_and_stay_with_their_labels():
     assert (last / 2.0**-24).item() == 2**24 - 1
 
 
+def test_effects_are_given_in_the_order_of_the_light():
+    """Of two of a name the new one acts; a table knows the range of its phases, and nothing else replaces one."""
+    slm = front_end(noise=False).bench.slm
+    old, new = (Flatness(torch.full(slm.grid.shape, value)) for value in (0.1, 0.2))
+    slm.effects = nn.ModuleDict({"phase_range": PhaseRange(6.0), "flatness": old})
+    give_effects(slm, {"flatness": new, "crosstalk": Crosstalk(0.5)})
+    assert {"phase_range", "flatness", "crosstalk"} == set(slm.effects) and slm.effects["flatness"] is new
+    give_effects(slm, {"lut": LUT(torch.linspace(0, 6, 256), torch.ones(256))})
+    assert list(slm.effects) == [kind.name for kind in ORDER if kind.name in ("lut", "crosstalk", "flatness")]
+
+
 def test_a_part_is_measured_and_all_test_images_stay():
     data = some_data()
     part = part_of(data, 0.25, seed=3)
@@ -399,6 +410,20 @@ def test_each_file_has_a_folder_of_its_own(small, tmp_path, monkeypatch):
     runs = Path("runs")
     assert [out for out, _ in folders] == [runs / f"fabrication_{n}" for n in ("digits", "digits_turned", "small")]
     assert [students for _, students in folders] == [runs / f"paper_{n}" for n in ("digits", "digits", "small")]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (CONFIGURATIONS.parent / "results").glob("fabrication_*.md"))
+)
+def test_the_committed_pages_are_what_their_runs_say(name):
+    """Without what made them; a line of the record has the state's own words besides those of its seed."""
+    configuration, folder = load_fabrication(CONFIGURATIONS / f"{name}.toml"), CONFIGURATIONS.parent / "results"
+    seeds: dict[int, dict] = {}
+    for line in map(json.loads, (folder / f"{name}.jsonl").read_text().splitlines()):
+        assert line["config"] == f"{name}.toml"
+        seeds.setdefault(line["seed"], line | {"states": {}})["states"][line["row"].removeprefix("fabrication_")] = line
+    again = page(configuration, [seeds[seed] for seed in sorted(seeds)])
+    assert (folder / f"{name}.md").read_text().partition("## Made with")[0] == again.partition("## Made with")[0]
 
 
 def test_probes_are_set_in_the_file(small):

@@ -156,7 +156,7 @@ def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, mon
         return twin, {"unexplained": {"before": 0.9, "after": 0.1}}
 
     def fit(model, data, settings, **rest):
-        calls.append({"model": copy.deepcopy(model), "data": data, "settings": settings, **rest})
+        calls.append({"model": copy.deepcopy(model), "itself": model, "data": data, "settings": settings, **rest})
         with torch.no_grad():
             model.state_dict(keep_vars=True)[_bias(model)].fill_(len(calls))
         return [{"restored": True, "validation_accuracy": 0.5, "epoch": len(calls) - 1, "seconds": 0.0}]
@@ -204,6 +204,7 @@ def test_a_fitted_twin_teaches_with_all_images_and_its_masks_are_shown(case, mon
         key: call[key] for key in ("data", "settings", "seed", "teacher")
     }, "as fitted"
     assert control["model"].front_end.gain.item() == 1.0, "on the bench as believed"
+    assert control["itself"].front_end is not case.student.front_end, "whose masks stay for other states"
     assert torch.equal(control["model"].readout[1].weight, case.student.readout[1].weight)
     assert control["state_file"] == tmp_path / f"unfitted-{SEED}.state"
     assert states["fitted"]["unexplained"] == {"before": 0.9, "after": 0.1}

@@ -10,6 +10,7 @@ from experiments.__main__ import app
 from experiments.paper import CLASSIFICATION, FUNCTION, coverage, made_with, other_teachers, table_text
 from experiments.paper_segmentation import SEGMENTATION, segments
 from experiments.paper_settings import CONFIGURATIONS, fingerprint, load_paper
+from optics4f.config import ConfigError
 
 RECORDS = CONFIGURATIONS.parent / "results"
 SETS = sorted(path.stem.removeprefix("paper_") for path in CONFIGURATIONS.glob("paper_*.toml"))
@@ -81,32 +82,92 @@ def test_runs_of_several_folders_stand_in_one_table(tmp_path, untrained):
     one = finished(tmp_path / "one", [line("teacher", 0, commit="first")])
     other = finished(tmp_path / "other", [line("teacher", 0, commit="second"), line("teacher", 1)])
     finished(tmp_path / "former", [line("teacher", 2)], mark="000000000000")
-    also = ("--also", other, "--also", tmp_path / "former", "--also", tmp_path / "nowhere")
+    also = ("--also", other, "--also", tmp_path / "former")
     assert command("--out", one, *also, "--record", tmp_path / "record")[0] == 0
     lines = [json.loads(text) for text in (tmp_path / "record" / "digits.jsonl").read_text().splitlines()]
     assert [r["commit"] for r in lines] == ["first", "c1"], "a run in two folders is the first one's"
 
 
 def test_a_record_goes_on_when_the_folder_of_its_runs_is_gone(tmp_path, untrained):
-    """Rows of other settings do not come along, and a run that was made again is the new one."""
+    """Rows of other settings do not come along, and a run that was made again is the first folder's."""
     record = tmp_path / "record"
     gone = finished(tmp_path / "gone", [line("teacher", 0, commit="old"), line("linear", 1, commit="old")])
     assert command("--out", gone, "--record", record)[0] == 0
     former = json.dumps(line("sclc", 0, settings="000000000000"))
-    (record / "digits.jsonl").write_text((record / "digits.jsonl").read_text() + former + "\n")
-    new = finished(tmp_path / "new", [line("teacher", 0, commit="new")])
-    assert command("--out", new, "--also", record, "--record", record)[0] == 0
-    lines = [json.loads(text) for text in (record / "digits.jsonl").read_text().splitlines()]
-    assert [(r["row"], r["commit"]) for r in lines] == [("teacher", "new"), ("linear", "old")]
-    agrees("digits", record)
+    new = finished(tmp_path / "new", [line("teacher", 0, commit="new"), line("twin", 0, commit="new")])
+    for first, also, teacher in ((new, (), "new"), (record, ("--also", new), "old"), (new, ("--also", record), "new")):
+        target = tmp_path / f"{first.name}{len(also)}"
+        target.mkdir()
+        kept = (record / "digits.jsonl").read_text()
+        (target / "digits.jsonl").write_text(kept + former + "\n")
+        assert command("--out", first, *also, "--record", target)[0] == 0
+        lines = [json.loads(text) for text in (target / "digits.jsonl").read_text().splitlines()]
+        assert [(r["row"], r["commit"]) for r in lines] == [("teacher", teacher), ("linear", "old"), ("twin", "new")]
+        agrees("digits", target)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '{"row": "foo", "seed": 0, "images": {}}', '{"row": "linear", "seed": 0}']
+)
+def test_what_is_no_record_is_one_line_and_stays(text, tmp_path, untrained):
+    runs, record = finished(tmp_path / "runs", [line("teacher", 0)]), tmp_path / "record"
+    record.mkdir()
+    (record / "digits.jsonl").write_text(text + "\n")
+    code, said = command("--out", runs, "--record", record)
+    assert code == 2 and "digits.jsonl:1 must be a run of this table" in said and "Traceback" not in said
+    assert (record / "digits.jsonl").read_text() == text + "\n" and len(list(record.iterdir())) == 1
+
+
+def test_nothing_is_written_where_the_page_cannot_be(tmp_path, untrained):
+    broken = line("teacher", 0)
+    del broken["test_accuracy"]
+    code, _ = command("--out", finished(tmp_path / "runs", [broken]), "--record", tmp_path / "record")
+    assert code != 0 and not (tmp_path / "record").exists()
+
+
+def test_another_file_is_another_table_with_another_title(tmp_path, untrained):
+    """Two tables of one data set: neither takes the other's runs, its folder or its page."""
+    other = tmp_path / "paper_other.toml"
+    other.write_text((CONFIGURATIONS / "paper_digits.toml").read_text() + "\n# another\n")
+    mark, record = fingerprint(other.read_text()), tmp_path / "record"
+    assert command("--out", finished(tmp_path / "runs", [line("teacher", 0)]), "--record", record)[0] == 0
+    runs = finished(tmp_path / "others", [line("twin", 1, images={"train": 5})], mark)
+    printed = CliRunner().invoke(app, ["paper", str(other), "--out", str(runs), "--record", str(record)])
+    assert printed.exit_code == 0, printed.output
+    assert (record / "other.md").read_text().startswith("# other\n") and "# digits" in (
+        record / "digits.md"
+    ).read_text()
+    (only,) = map(json.loads, (record / "other.jsonl").read_text().splitlines())
+    assert (only["row"], only["config"]) == ("twin", "paper_other.toml")
+
+
+@pytest.mark.parametrize("name", ["results", "paper_timing", "paper_"])
+def test_a_table_does_not_take_the_name_of_the_sweeps_own_files(name, tmp_path):
+    path = tmp_path / f"{name}.toml"
+    path.write_text((CONFIGURATIONS / "paper_digits.toml").read_text())
+    with pytest.raises(ConfigError, match="must have a name of its own"):
+        load_paper(path)
+
+
+def test_the_folder_is_the_files(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.paper.run_paper", lambda configuration, folder, *_, **__: given.append(folder))
+    other = tmp_path / "paper_other.toml"
+    other.write_text((CONFIGURATIONS / "paper_digits.toml").read_text())
+    for name in ("digits", str(other)):
+        assert CliRunner().invoke(app, ["paper", name]).exit_code == 0
+    assert given == [Path("runs") / "paper_digits", Path("runs") / "paper_other"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--record", "record"), "must hold finished runs of"),
+        (("--record", "record"), "out must hold finished runs or a record of digits, got neither"),
         (("--record", "record", "--seed", "0"), "--record must stand without"),
         (("--also", "other"), "--also must stand beside --record"),
+        (("--record", "record", "--also", "other"), "must hold finished runs or a record of digits, got neither"),
+        (("--record", "record", "--out", "typo"), "typo must hold finished runs or a record of digits, got neither"),
     ],
 )
 def test_what_makes_no_record_is_one_line(arguments, word, tmp_path, untrained, monkeypatch):
@@ -132,17 +193,19 @@ def test_the_page_says_which_rows_and_seeds_are_missing():
 def test_the_page_says_which_rows_another_teacher_taught():
     teachers = [line("teacher", 0, weights="aa"), line("teacher", 1, weights="bb"), line("teacher", 2)]
     own = [line("sclc_kd", 0, taught_by="aa"), line("linear_kd", 1, taught_by="bb"), line("physical_kd", 0)]
-    assert other_teachers([*teachers, *own]) == "", "a row of before the digests tells nothing"
-    others = [
-        line("sclc_kd", 2, taught_by="cc"),
-        line("sclc_kd", 1, taught_by="aa"),
-        line("linear_kd", 3, taught_by="d"),
-    ]
-    said = other_teachers([*teachers, *own, *others])
-    assert said.endswith(": sclc_kd (1, 2), linear_kd (3).") and "another training of the teacher" in said
-    assert said in table_text(
-        load_paper(CONFIGURATIONS / "paper_digits.toml"), [*teachers, *own, *others], CLASSIFICATION
+    before = [line("teacher", 4), line("sclc_kd", 4), line("linear", 0)]
+    assert other_teachers([*teachers, *own[:2], *before]) == "", "rows of before the digests are of one machine"
+    said = other_teachers([*teachers, *own, line("sclc_kd", 2, taught_by="aa")])
+    assert (
+        said
+        == "Not known to be taught by this teacher, for one of the two has no digest: physical_kd (0), sclc_kd (2)."
     )
+    others = [line("sclc_kd", 2, taught_by="cc"), line("sclc_kd", 1, taught_by="aa")]
+    teachers = [*teachers[:2], line("teacher", 2, weights="ff"), line("teacher", 3, weights="e")]
+    results = [*teachers, *own[:2], *others, line("linear_kd", 3, taught_by="d")]
+    said = other_teachers(results)
+    assert said.startswith("Taught by another training") and said.endswith("the table: sclc_kd (1, 2), linear_kd (3).")
+    assert said in table_text(load_paper(CONFIGURATIONS / "paper_digits.toml"), results, CLASSIFICATION)
 
 
 def test_the_commits_of_the_rows_stand_apart_from_that_of_the_page(monkeypatch):

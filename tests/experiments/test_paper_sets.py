@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.paper import table_rows
+from experiments.paper import CLASSIFICATION, table_rows, table_text
 from experiments.paper_rows import PAPER_ROWS
 from experiments.paper_run import light_of, nonlinearity
 from experiments.paper_settings import CONFIGURATIONS, PaperConfiguration, load_paper
@@ -122,6 +122,14 @@ def test_the_penalty_is_part_of_every_step():
     [
         ("dropout = 0.2", "dropout must be 0 without filters or hidden layers, got 0.2"),
         ("sclc_pools = [2, 2]", "sclc_pools must be 3 numbers, one behind each of sclc_channels and one .*, got 2"),
+        (
+            "sclc_pools = [3, 1, 1]",
+            "sclc_pools must divide the 32 rows of the image and leave the 4 of .*, got 3 in all",
+        ),
+        (
+            "sclc_pools = [4, 2, 2]",
+            "sclc_pools must divide the 32 rows of the image and leave the 4 of .*, got 16 in all",
+        ),
         ("root = 0.01", "root must be 0 without filters or hidden layers, got 0.01"),
     ],
 )
@@ -134,13 +142,25 @@ def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
         load_paper(path)
 
 
+@pytest.mark.parametrize("line", ["root = 0.01", "dropout = 0.3", "filters = [8]"])
+def test_what_a_decoder_of_class_maps_has_not_is_refused(tmp_path, line):
+    path = Path(tmp_path) / "paper_maps.toml"
+    text = (CONFIGURATIONS / "paper_camvid.toml").read_text()
+    path.write_text(text.replace("\nhidden = [32]", f"\n{line}\nhidden = [32]"))
+    with pytest.raises(ConfigError, match="must be left out for camvid: a decoder has none"):
+        load_paper(path)
+
+
 def test_the_sclc_of_a_table_pools_where_its_file_says_and_stays_linear(tmp_path):
     path = Path(tmp_path) / "pooled.toml"
     text = (CONFIGURATIONS / "paper_digits.toml").read_text()
-    data = noise(32, (1, 8, 8), 10)
-    for lines, pools, size in (("", [None] * 3, 8), ("\nsclc_pools = [2, 1, 2]", [2, None, 2], 2)):
+    data = noise(32, (1, 32, 32), 10)
+    for lines, pools, size in (("", [None] * 3, 32), ("\nsclc_pools = [2, 1, 2]", [2, None, 2], 8)):
         path.write_text(text.replace("pool = 4", f"pool = 4{lines}"))
-        model = PAPER_ROWS["sclc"].build(load_paper(path).settings, data, 0)
+        configuration = load_paper(path)
+        model = PAPER_ROWS["sclc"].build(configuration.settings, data, 0)
+        told = "The spectra of the SCLC are cropped by [2, 1, 2]" in table_text(configuration, [], CLASSIFICATION)
+        assert told == bool(lines)
         assert [layer.pool for layer in model.front_end.layers] == pools
         assert model.front_end(data.train.images).shape[-2:] == (size, size)
         assert nonlinearity(model, data) < 1e-4

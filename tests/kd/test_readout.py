@@ -100,6 +100,15 @@ def test_a_root_keeps_the_sign_and_is_finite_at_zero(kind):
     torch.testing.assert_close(slope[0, 0, 0, 1], torch.tensor(10.0))  # 1 / sqrt(root)
 
 
+@pytest.mark.parametrize("kind", [PooledMLP, PooledConv])
+def test_the_root_is_that_of_a_regions_light(kind):
+    """As of a camera's binned pixel: the mean of 0 and 4 is 2, that of their roots is 1."""
+    readout = kind(1, 2, pool=1, hidden=(), root=1e-9)
+    readout.normalise, readout.layers = torch.nn.Identity(), torch.nn.Identity()
+    seen = readout(torch.tensor([[[[0.0, 4.0], [4.0, 0.0]]]]))
+    torch.testing.assert_close(seen.flatten(), torch.tensor([2.0]).sqrt())
+
+
 def test_dropout_stands_before_each_linear_layer_and_rests_in_evaluation():
     readout = PooledMLP(2, 3, pool=2, hidden=(5,), dropout=0.4)
     assert [type(layer).__name__ for layer in readout.layers] == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
