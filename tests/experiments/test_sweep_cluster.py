@@ -23,14 +23,21 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def local_cluster():
-    quick = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # a run is given up with its second worker
+    # A run is given up with its second worker; a new one may take its time to start on a machine that is busy.
+    quick = dask.config.set(
+        {"distributed.scheduler.allowed-failures": 1, "distributed.comm.timeouts.connect": "120s"},
+    )
     with (
         quick,
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="CRITICAL"
         ) as found,
     ):
+        guard = threading.Timer(600, found.close)  # a sweep waits for workers; where none comes back, it ends here
+        guard.daemon = True
+        guard.start()
         yield found
+        guard.cancel()
 
 
 def lines(path):
