@@ -342,7 +342,12 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
         f"route, camera {bench.camera.device} with shot noise, read noise and ADC; its square law is a nonlinearity "
         f"that linear rows lack. Every front end has the same readout: {models.pool} x {models.pool} regions a map"
         f"{hidden}. "
-        + (f"The spectra of the SCLC are cropped by {list(models.sclc_pools)}. " if models.sclc_pools else "")
+        + (
+            f"The spectra of the SCLC are cropped by {list(models.sclc_pools)}, on a canvas with a margin as wide as its "
+            "kernels reach, which its MACs count. "
+            if models.sclc_pools
+            else ""
+        )
         + ("physical_linear rows subtract two exposures a kernel, with light that is linear. " if linear else "")
         + light_words(results)
         + f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
