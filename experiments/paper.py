@@ -343,8 +343,8 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
         f"that linear rows lack. Every front end has the same readout: {models.pool} x {models.pool} regions a map"
         f"{hidden}. "
         + (
-            f"The spectra of the SCLC are cropped by {list(models.sclc_pools)}, on a canvas with a margin as wide as its "
-            "kernels reach, which its MACs count. "
+            f"The spectra of the SCLC are cropped by {list(models.sclc_pools)}, on a canvas with a margin as wide as "
+            "its kernels reach, which its MACs count. "
             if models.sclc_pools
             else ""
         )
