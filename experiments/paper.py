@@ -331,7 +331,8 @@ def gains(results: Sequence[Mapping]) -> str:
 def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> str:
     bench, models = configuration.settings.bench, configuration.settings.models
     counts = results[0]["images"] if results else {}
-    hidden = f", 3 x 3 convolutions to {list(models.filters)} maps" if models.filters else ""
+    hidden = f", their root from a signal of {models.root:g} on" if models.root else ""
+    hidden += f", 3 x 3 convolutions to {list(models.filters)} maps" if models.filters else ""
     hidden += f", hidden layers {list(models.hidden)}" if models.hidden else ""
     linear = any(result["row"].startswith("physical_linear") for result in results)
     return (

@@ -115,6 +115,7 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
     bench, models = configuration.settings.bench, configuration.settings.models
     counts = results[0]["images"] if results else {}
     channels, height, width = results[0]["size"] if results else (0, *bench.object.shape)
+    root = f"root of the signal from {models.root:g} on, " if models.root else ""
     hidden = f"3 x 3 to {models.hidden[0]} maps, ReLU, " if models.hidden else ""
     return (
         f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
@@ -125,7 +126,7 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
         f"({bench.camera.shape[0]} x {bench.camera.shape[1]} binned pixels) with shot noise, read noise and ADC; its "
         f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
         f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
-        f"maps of the camera's size: {hidden}1 x 1 to the classes, enlarged. {_balance(configuration.settings)}"
+        f"maps of the camera's size: {root}{hidden}1 x 1 to the classes, enlarged. {_balance(configuration.settings)}"
         f"{light_words(results)}"
         f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )

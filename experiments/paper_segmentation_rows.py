@@ -52,7 +52,7 @@ def map_readout(settings: PaperSettings, data: DataSplits, channels: int, *, tur
     if len(hidden) > 1:
         raise ValueError(f"models.hidden must be one number of maps for class maps, or none, got {list(hidden)}.")
     size = tuple(data.train.images.shape[-2:])
-    decoder = SegmentationDecoder(channels, len(data.classes), size=size, width=sum(hidden))
+    decoder = SegmentationDecoder(channels, len(data.classes), size=size, width=sum(hidden), root=settings.models.root)
     return MapReadout(decoder, settings.bench.camera.shape, turned=turned)
 
 

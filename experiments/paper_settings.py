@@ -107,9 +107,9 @@ def load_paper(path: str | Path) -> PaperConfiguration:
             raise ConfigError(
                 f"{path}: {name}.class_balance must be 0 for {settings.data.name}, whose images have one class each."
             )
-    if known is not None and known.task == "segmentation" and (models.root or models.dropout or models.filters):
+    if known is not None and known.task == "segmentation" and (models.dropout or models.filters):
         raise ConfigError(
-            f"{path}: models.root, dropout and filters must be left out for {settings.data.name}: a decoder has none."
+            f"{path}: models.dropout and filters must be left out for {settings.data.name}: a decoder has none."
         )
     return found
 

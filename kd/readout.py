@@ -145,14 +145,24 @@ class SegmentationDecoder(nn.Module):
         classes: Number of classes.
         size: Height and width of the class map [pixels]; ``None`` keeps the size of the frames.
         width: Maps between the two convolutions; 0 leaves out the hidden layer: one linear 1 x 1 convolution.
+        root: As in :class:`PooledMLP`, of each pixel.
 
     Shape:
         - Input ``(B, channels, h, w)``, output logits ``(B, classes, *size)``.
     """
 
-    def __init__(self, channels: int, classes: int, *, size: tuple[int, int] | None = None, width: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        size: tuple[int, int] | None = None,
+        width: int = 32,
+        root: float = 0.0,
+    ) -> None:
         super().__init__()
         self.size = size
+        self.root = root
         hidden: list[nn.Module] = []
         if width:
             convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
@@ -160,10 +170,10 @@ class SegmentationDecoder(nn.Module):
         self.layers = nn.Sequential(nn.BatchNorm2d(channels), *hidden, nn.Conv2d(width or channels, classes, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        logits = self.layers(features)
+        logits = self.layers(rooted(features, self.root))
         if self.size is None or self.size == tuple(logits.shape[-2:]):
             return logits
         return interpolate(logits, self.size, mode="bilinear", align_corners=False)
 
     def extra_repr(self) -> str:
-        return f"size={self.size}"
+        return f"size={self.size}, root={self.root:g}"

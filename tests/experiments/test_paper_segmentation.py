@@ -230,6 +230,19 @@ def test_the_method_tells_whether_rare_classes_counted_more():
     assert "median frequency to the power of 1 for teacher and 0.5 for students. " in told(1, 0.5)
 
 
+def test_a_root_reaches_the_decoders_of_all_rows_and_the_page(small, here, tmp_path):
+    path = tmp_path / "root.toml"
+    path.write_text(small.read_text().replace("hidden = [32]", "hidden = [32]\nroot = 0.01"))
+    configuration = load_paper(path)
+    data = load("camvid", **configuration.settings.data.options)
+    decoders = [
+        row.build(configuration.settings, data, 0) for name, row in SEGMENTATION_ROWS.items() if name != "teacher"
+    ]
+    assert {model.readout.decoder.root for model in decoders} == {0.01}
+    assert "camera's size: root of the signal from 0.01 on, 3 x 3 to 32 maps" in segmentation_method(configuration, [])
+    assert "root" not in segmentation_method(load_paper(small), [])
+
+
 def test_what_cannot_be_is_refused(small, here, tmp_path):
     with pytest.raises(ValueError, match="row must be one of teacher"):
         segmentation_row(str(small), "phisical", 0, folder=str(tmp_path))

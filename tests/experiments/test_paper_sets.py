@@ -142,7 +142,7 @@ def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
         load_paper(path)
 
 
-@pytest.mark.parametrize("line", ["root = 0.01", "dropout = 0.3", "filters = [8]"])
+@pytest.mark.parametrize("line", ["dropout = 0.3", "filters = [8]"])
 def test_what_a_decoder_of_class_maps_has_not_is_refused(tmp_path, line):
     path = Path(tmp_path) / "paper_maps.toml"
     text = (CONFIGURATIONS / "paper_camvid.toml").read_text()
@@ -171,8 +171,10 @@ def test_the_table_says_what_its_readout_does(tmp_path, layers):
     path = Path(tmp_path) / "readout.toml"
     text = (CONFIGURATIONS / "paper_digits.toml").read_text()
     path.write_text(text.replace("pool = 4", f"pool = 4\n{layers}\ndropout = 0.2\nroot = 0.01"))
-    model = PAPER_ROWS["linear"].build(load_paper(path).settings, noise(2, (1, 8, 8), 10), 0)
+    configuration = load_paper(path)
+    model = PAPER_ROWS["linear"].build(configuration.settings, noise(2, (1, 8, 8), 10), 0)
     assert model.readout.root == 0.01
+    assert "4 x 4 regions a map, their root from a signal of 0.01 on, " in table_text(configuration, [], CLASSIFICATION)
     assert [layer.p for layer in model.readout.layers if isinstance(layer, torch.nn.Dropout)] == [0.2, 0.2]
 
 

@@ -150,6 +150,13 @@ def test_the_decoder_enlarges_an_even_map_evenly():
     assert kept(frames(1, 2, 4, 5)).shape == (1, 3, 4, 5)
 
 
+def test_the_decoder_takes_the_root_of_each_pixel():
+    plain, rooted = SegmentationDecoder(2, 3).eval(), SegmentationDecoder(2, 3, root=0.01).eval()
+    rooted.load_state_dict(plain.state_dict())
+    maps = 4 * frames(1, 2, 4, 5) - 2
+    torch.testing.assert_close(rooted(maps), plain(maps / (maps.abs() + 0.01) ** 0.5))
+
+
 def test_the_decoder_learns_a_map():
     images = frames(4, 2, 6, 10)
     labels = (images[:, 0] > images[:, 1]).long()
