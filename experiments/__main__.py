@@ -133,6 +133,10 @@ def paper(
             help="With --record: one more folder of results, or of a record that goes on; for several, repeat."
         ),
     ] = None,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder with teachers of the same settings, such as another table's; for several, repeat."),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="What trains, such as cuda; by default what OPTICS4F_DEVICE names, else cpu.")
     ] = None,
@@ -156,17 +160,16 @@ def paper(
         if also and record is None:
             raise ValueError("--also must stand beside --record: it is read for a table, nothing is trained into it.")
         if record is not None:
-            if rows or seeds or cluster or workers or device:
-                raise ValueError(
-                    "--record must stand without --row, --seed, --cluster, --workers, --device: it trains nothing."
-                )
+            if rows or seeds or cluster or workers or device or teachers:
+                options = "--row, --seed, --cluster, --workers, --device, --teachers"
+                raise ValueError(f"--record must stand without {options}: it trains nothing.")
             record_paper(configuration, [folder, *(also or ())], record, Console(), table=table)
             return
         if device is not None and cluster is not None:
             raise ValueError("--device must be left out with --cluster: its workers' own OPTICS4F_DEVICE names it.")
-        places = {"cluster": cluster, "workers": workers}
+        chosen = {"rows": rows or (), "seeds": seeds or (), "teachers": teachers or ()}
         with _with_data(data, cluster), on_device(device):
-            run_paper(configuration, folder, Console(), rows=rows or (), seeds=seeds or (), table=table, **places)
+            run_paper(configuration, folder, Console(), cluster=cluster, workers=workers, table=table, **chosen)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from .local_pool import LocalPool
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperConfiguration, fingerprint
 from .paper_statistics import SCOPE, by_row, distilled, spread
+from .paper_teachers import take_teachers
 from .runs import provenance, write_jsonl, write_text
 from .sweep import Run, Summary, Workers, sweep
 from .tables import markdown, terminal
@@ -57,6 +58,7 @@ def run_paper(
     cluster: str | None = None,
     workers: int | None = None,
     table: PaperTable | None = None,
+    teachers: Sequence[Path] = (),
 ) -> list[dict]:
     """Train what ``out`` does not hold yet, then write ``SET.jsonl`` and ``SET.md`` there, and print the table.
 
@@ -69,10 +71,12 @@ def run_paper(
         cluster: Address of a Dask scheduler, whose workers see the same files.
         workers: Processes on this machine.
         table: Which rows there are and what is told of them; :data:`CLASSIFICATION` by default.
+        teachers: Folders with teachers that need not be trained again, as for
+            :func:`experiments.paper_teachers.take_teachers`.
 
     Raises:
         RowsFailed: Some runs raised, after all others are done.
-        ValueError: An unknown row, a negative seed, a device that cannot compute here.
+        ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder without such a teacher.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
@@ -91,6 +95,8 @@ def run_paper(
     mark = fingerprint(configuration.text)
     common = {"config": str(configuration.path.resolve()), "folder": str((out / f"checkpoints-{mark}").resolve())}
     common["settings"] = mark
+    if teachers and (taken := take_teachers(configuration.settings, seeds, teachers, Path(common["folder"]))):
+        console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
     failed: dict[str, str] = {}
     for wave in (

@@ -526,8 +526,9 @@ EXPERIMENTS = {
     "training_device": set(),
     "paper": {
         *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
-        "training_device",
+        *("training_device", "paper_teachers"),
     },
+    "paper_teachers": {"paper_run", "paper_settings", "kd.checkpoints", "kd.training", "optics4f.files"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
