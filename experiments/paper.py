@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from torch import nn
 
 from .cluster import DaskWorkers
 from .local_pool import LocalPool
+from .paper_pixels import pixel_words
 from .paper_rows import PAPER_ROWS, PaperRow
+from .paper_run import load_data
 from .paper_settings import PaperConfiguration, fingerprint
 from .paper_statistics import SCOPE, by_row, distilled, spread
 from .paper_teachers import take_teachers
 from .runs import provenance, write_jsonl, write_text
-from .sweep import Run, Summary, Workers, sweep
+from .sweep import Run, Summary, Workers, alone_in, sweep
 from .tables import markdown, terminal
 from .training_device import training_device
 
@@ -95,8 +98,8 @@ def run_paper(
     mark = fingerprint(configuration.text)
     common = {"config": str(configuration.path.resolve()), "folder": str((out / f"checkpoints-{mark}").resolve())}
     common["settings"] = mark
-    if teachers and (taken := take_teachers(configuration.settings, seeds, teachers, Path(common["folder"]))):
-        console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
+    if teachers and "teacher" in chosen:
+        _take(configuration, seeds, teachers, out, Path(common["folder"]), console, table)
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
     failed: dict[str, str] = {}
     for wave in (
@@ -112,6 +115,35 @@ def run_paper(
         why = f" One with: {next(iter(failed.values()))}" if console.quiet else ""  # else told when it happened
         raise RowsFailed(f"{len(failed)} of {len(runs)} runs failed. Started again, they are tried again.{why}")
     return in_order(found, table)
+
+
+def _take(
+    configuration: PaperConfiguration,
+    seeds: Sequence[int],
+    teachers: Sequence[Path],
+    out: Path,
+    folder: Path,
+    console: Console,
+    table: PaperTable,
+) -> None:
+    """Teachers that were trained before, where no other process is at work."""
+    settings, fresh = configuration.settings, not out.exists()
+    data = load_data(settings)
+
+    def build(seed: int) -> nn.Module:
+        return table.rows["teacher"].build(settings, data, seed)
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone_in(out):
+            taken = take_teachers(settings, data, build, seeds=seeds, places=teachers, folder=folder)
+    except ValueError:
+        if fresh:
+            (out / "sweep.lock").unlink(missing_ok=True)
+            out.rmdir()
+        raise
+    if taken:
+        console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
 
 
 def record_paper(
@@ -214,6 +246,8 @@ def other_teachers(results: Sequence[Mapping]) -> str:
         words.append(f"Taught by {another}: {told(others)}.")
     if unknown:
         words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {told(unknown)}.")
+    if elsewhere := [r for r in results if r.get("trained_for_another_table")]:
+        words.append(f"Trained for another table with the same settings: {told(elsewhere)}.")
     return " ".join(words)
 
 
@@ -322,6 +356,14 @@ def light_words(results: Sequence[Mapping]) -> str:
     )
 
 
+def linear_words(results: Sequence[Mapping]) -> str:
+    """How linear the front ends of the linear rows were found."""
+    found = [r["front_end_nonlinearity"] for r in results if "front_end_nonlinearity" in r]
+    if not found:
+        return ""
+    return f"Front ends of linear rows deviate from f(a + 2 b) = f(a) + 2 f(b) by at most {max(found):.1g}, measured. "
+
+
 def _optical(results: Sequence[Mapping]) -> bool:
     return any("electrons_per_image" in r for r in results)
 
@@ -356,7 +398,9 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
             else ""
         )
         + ("physical_linear rows subtract two exposures a kernel, with light that is linear. " if linear else "")
+        + linear_words(results)
         + light_words(results)
+        + pixel_words(configuration.settings, results, {"test_accuracy": "right"})
         + f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )
 

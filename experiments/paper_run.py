@@ -22,8 +22,10 @@ from kd.students import OpticalFrontEnd, OpticalStudent, Student
 from kd.training import EpochRecord, evaluate, fit
 from optics4f.field import intensity
 
+from .paper_pixels import read_again
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperSettings, fingerprint, load_paper
+from .paper_teachers import data_digest, taken_from_elsewhere
 from .runs import provenance, write_json
 from .training_device import training_device
 
@@ -101,7 +103,7 @@ def run_row(
         task.chosen_by[0]: metrics[task.chosen_by[0]],
         "epoch": metrics.get("epoch"),
         **({"weights": digest(model.state_dict())} if row == "teacher" else {}),
-        **({"taught_by": metrics["taught_by"]} if "taught_by" in metrics else {}),
+        **{key: metrics[key] for key in ("taught_by", "trained_for_another_table") if key in metrics},
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
         "settings": mark,
@@ -110,6 +112,8 @@ def run_row(
         "training_seconds": metrics.get("training_seconds"),
         "device": metrics.get("device", "cpu"),
     }
+    if isinstance(model, OpticalStudent):
+        found |= read_again(model, settings, lambda s: made.build(s, data, seed), lambda m: task.measured(m, data))
     if made.linear:
         found["front_end_nonlinearity"] = nonlinearity(model, data)
         if not found["front_end_nonlinearity"] <= LINEAR_TO:  # nor is nan linear
@@ -142,7 +146,9 @@ def _trained(
     if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
         facts = load_checkpoint(kept, model)
         pieces.unlink(missing_ok=True)
-        return facts["metrics"] | {"commits": _then(facts["metrics"].get("commits", [facts["commit"]]), now)}, 0.0
+        commits = _then(facts["metrics"].get("commits", [facts["commit"]]), now)
+        elsewhere = {"trained_for_another_table": True} if taken_from_elsewhere(facts["config"], settings) else {}
+        return facts["metrics"] | {"commits": commits} | elsewhere, 0.0
     before = []
     if state.exists():  # a process that left none is no part of what goes on
         before = json.loads(pieces.read_text()) if pieces.exists() else ["unknown"]
@@ -166,6 +172,7 @@ def _trained(
         "commits": commits,
         "device": device.type,
         **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
+        **({"data": data_digest(data)} if row == "teacher" else {}),
     }
     save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
     state.unlink(missing_ok=True)

@@ -100,7 +100,7 @@ def sweep(runs: Iterable[Run], out: Path, workers: Workers, console: Console) ->
     if len({run.key for run in runs}) < len(runs):
         raise ValueError(f"runs must differ, got {len(runs)} of which {len({r.key for r in runs})} do. Vary the seed.")
     out.mkdir(parents=True, exist_ok=True)
-    with _alone_in(out), terminated_like_ctrl_c():
+    with alone_in(out), terminated_like_ctrl_c():
         store = _Store(out, runs)
         waiting = [run for run in runs if run.key not in store.results]
         summary = Summary(skipped=len(runs) - len(waiting))
@@ -189,7 +189,7 @@ def _read(path: Path) -> dict[str, dict]:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """A lock that ends with the process that holds it, even where that is killed."""
     try:
         import fcntl

@@ -80,7 +80,13 @@ def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Tensor],
         raise ValueError(f"{path} must be a safetensors file, got something else ({error}).") from error
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path} must be a checkpoint of save_checkpoint, got weights without its metadata.")
-    return tensors, json.loads(metadata[METADATA_KEY])
+    try:
+        facts = json.loads(metadata[METADATA_KEY])
+        if not isinstance(facts, dict) or not {"config", "seed", "metrics"} <= facts.keys():
+            raise ValueError("no config, seed and metrics")
+    except ValueError as error:
+        raise ValueError(f"{path} must be a checkpoint of save_checkpoint, got damaged metadata ({error}).") from error
+    return tensors, facts
 
 
 def _difference(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> str:

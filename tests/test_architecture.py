@@ -522,13 +522,17 @@ EXPERIMENTS = {
         "optics4f.field",
         *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
         *("kd.data.images", "kd.digest", "kd.students", "kd.training", "training_device"),
+        *("paper_pixels", "paper_teachers"),
     },
     "training_device": set(),
     "paper": {
         *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
-        *("training_device", "paper_teachers"),
+        *("training_device", "paper_teachers", "paper_pixels", "paper_run"),
     },
-    "paper_teachers": {"paper_run", "paper_settings", "kd.checkpoints", "kd.training", "optics4f.files"},
+    "paper_teachers": {
+        *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),
+    },
+    "paper_pixels": {"paper_settings", "paper_statistics", "optics4f.config", "optics4f.sampling"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},
     "tables": {"optics4f.units"},  # results in, Markdown out: no physics
@@ -723,6 +727,7 @@ EXPERIMENTS = {
         "optics4f.units",
     },
     "paper_segmentation": {
+        "paper_pixels",
         "paper_statistics",
         "paper",
         "paper_run",
