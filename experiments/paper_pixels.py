@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from optics4f.config import BenchSpecification
-from optics4f.sampling import SamplingWarning
+from optics4f.sampling import ENVELOPE_LEFT_OUT, SamplingWarning
 
 from .paper_settings import PaperSettings
 from .paper_statistics import by_row
@@ -92,12 +92,12 @@ def pixel_words(settings: PaperSettings, results: Sequence[Mapping], measures: M
             )
     words = (
         f"**Left out**: the SLM has {settings.bench.slm.samples_per_pixel} sample a pixel along each side, and the "
-        f"diffraction of a real, square pixel darkens the edge of the PSF window by {left_out:.0%} more. "
+        f"diffraction of a real, square pixel darkens the edge of the PSF window by {left_out:.0%} more of its light. "
     )
     if not told:
         return words + "No student was read with finer pixels: on a bench it may do worse, or be trained for it. "
     several = " or ".join(map(str, sorted(samples)))
     return words + (
-        f"Read again with {several} samples, which show that and the gaps between pixels, without being trained for "
-        f"it: {', '.join(told)}. "
+        f"Read again with {several} samples, which leave out less than {ENVELOPE_LEFT_OUT:.0%} of it, without being "
+        f"trained for that: {', '.join(told)}. "
     )

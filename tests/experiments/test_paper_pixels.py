@@ -103,7 +103,7 @@ def test_the_page_tells_what_is_left_out_and_what_it_costs():
     result = {"row": "physical_kd", "electrons_per_image": 1.0, "test_accuracy": 0.75}
     read = result | {"finer_pixels": {"samples_per_pixel": 2, "test_accuracy": 0.625}}
     words = pixel_words(cifar, [result | {"seed": 0}], measures)
-    assert "darkens the edge of the PSF window by 18% more. No student was read with finer pixels" in words
+    assert "darkens the edge of the PSF window by 18% more of its light. No student was read with finer pixels" in words
     words = pixel_words(cifar, [read | {"seed": 0}, result | {"seed": 1}], measures)
     assert "Read again with 2 samples" in words and "physical_kd 62.50 % right (1 of 2 seeds). " in words
     assert pixel_words(settings("mnist"), [read | {"seed": 0}], measures) == ""
