@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ from torch import nn
 
 from .cluster import DaskWorkers
 from .local_pool import LocalPool
+from .paper_made_with import coverage, made_with, other_teachers
 from .paper_pixels import pixel_words
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_run import load_data
 from .paper_settings import PaperConfiguration, fingerprint
-from .paper_statistics import SCOPE, by_row, distilled, spread
+from .paper_statistics import SCOPE, by_row, distilled, rounded_up, spread
 from .paper_teachers import take_teachers
-from .runs import provenance, write_jsonl, write_text
+from .runs import write_jsonl, write_text
 from .sweep import Run, Summary, Workers, alone_in, sweep
 from .tables import markdown, terminal
 from .training_device import training_device
@@ -207,57 +207,12 @@ def table_text(configuration: PaperConfiguration, results: Sequence[Mapping], ta
     parts = (
         f"# {configuration.name}",
         table.method(configuration, results),
-        coverage(configuration, results, table),
+        coverage(configuration, results, table.rows),
         other_teachers(results),
         markdown(table.lines(results)).rstrip(),
         table.words(results),
     )
     return "\n\n".join(part for part in parts if part) + "\n\n"
-
-
-def coverage(configuration: PaperConfiguration, results: Sequence[Mapping], table: PaperTable) -> str:
-    """Which rows and seeds are there, in words."""
-    wanted, rows = configuration.settings.models.seeds, by_row(results)
-    fewer = {row: len(set(wanted) & set(seeds)) for row, seeds in rows.items() if not set(wanted) <= set(seeds)}
-    absent = [row for row in table.rows if row not in rows]
-    seeds = "1 seed" if len(wanted) == 1 else f"{len(wanted)} seeds"
-    less = ", ".join(f"{row} ({count})" for row, count in fewer.items())
-    told = f"fewer have {less}." if fewer else "every row that is here has them."
-    told += f" Rows that are missing: {', '.join(absent)}." if absent else " No row is missing."
-    return f"The configuration asks for {seeds}: {told}"
-
-
-def other_teachers(results: Sequence[Mapping]) -> str:
-    """Which rows a teacher taught that is not that of the table, or may not be: a record may go on elsewhere.
-
-    Rows of before there were digests, teacher and taught, are of one machine.
-    """
-    teachers = {r["seed"]: r.get("weights") for r in results if r["row"] == "teacher"}
-    taught = [(r, r.get("taught_by"), teachers.get(r["seed"])) for r in results if r["row"].endswith("_kd")]
-    others = [r for r, by, table in taught if by and table and by != table]
-    unknown = [r for r, by, table in taught if (by is None) != (table is None)]
-
-    def told(rows: Sequence[Mapping]) -> str:
-        return ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(rows).items())
-
-    words = []
-    if others:
-        another = "another training of the teacher, with the same settings and seed, than that of the table"
-        words.append(f"Taught by {another}: {told(others)}.")
-    if unknown:
-        words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {told(unknown)}.")
-    if elsewhere := [r for r in results if r.get("trained_for_another_table")]:
-        words.append(f"Trained for another table with the same settings: {told(elsewhere)}.")
-    return " ".join(words)
-
-
-def made_with(results: Sequence[Mapping]) -> str:
-    """The page's end: which code ran the rows, and which wrote the page."""
-    ran = Counter(commit for r in results for commit in dict.fromkeys(r.get("commits") or [r.get("commit")]))
-    rows = "\n".join(f"- {commit or 'unknown'}: {count}" for commit, count in ran.items())
-    here = provenance()
-    wrote = "\n".join(f"- {key}: {here[key]}" for key in ("commit", "optics4f", "torch", "python", "created_utc"))
-    return f"## Made with\n\nRuns by the commit of their code:\n\n{rows}\n\nThis page was written with:\n\n{wrote}\n"
 
 
 def _shortest_last(run: Run, table: PaperTable) -> tuple[bool, bool]:
@@ -357,11 +312,12 @@ def light_words(results: Sequence[Mapping]) -> str:
 
 
 def linear_words(results: Sequence[Mapping]) -> str:
-    """How linear the front ends of the linear rows were found."""
+    """How linear the front ends of the linear rows were found; the largest deviation, rounded up."""
     found = [r["front_end_nonlinearity"] for r in results if "front_end_nonlinearity" in r]
     if not found:
         return ""
-    return f"Front ends of linear rows deviate from f(a + 2 b) = f(a) + 2 f(b) by at most {max(found):.1g}, measured. "
+    most = rounded_up(max(found))
+    return f"Front ends of linear rows deviate from f(a + 2 b) = f(a) + 2 f(b) by at most {most:.1g}, measured. "
 
 
 def _optical(results: Sequence[Mapping]) -> bool:

@@ -33,7 +33,10 @@ def envelope_left_out(bench: BenchSpecification) -> tuple[float, bool]:
 
 
 def finer_pixels(settings: PaperSettings) -> PaperSettings | None:
-    """The same with as few samples a pixel of the SLM as leave out little enough; ``None`` where it has so many."""
+    """The same with as few samples a pixel of the SLM as leave out little enough.
+
+    ``None`` where it has so many, or where :data:`MOST` would not do.
+    """
     bench = settings.bench
     if not envelope_left_out(bench)[1]:
         return None
@@ -42,7 +45,7 @@ def finer_pixels(settings: PaperSettings) -> PaperSettings | None:
         finer = bench.model_copy(update={"slm": slm})
         if not envelope_left_out(finer)[1]:
             return settings.model_copy(update={"bench": finer})
-    raise ValueError(f"slm.samples_per_pixel must be {MOST} at most to tell of the pixels, got too wide a PSF window.")
+    return None  # a window of several orders: the page says that nothing was read again
 
 
 def read_again(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from scipy.stats import t as student_t
 
 CONFIDENCE = 0.95
+SAME = 1e-9  # points: differences of all seeds that are equal but for rounding
 SCOPE = "Intervals are over training seeds; the test images are the same for all."
 
 
@@ -107,9 +108,18 @@ def distilled(
     if found is None:
         return None
     mean, half = found
+    if half < SAME:  # of two seeds on a few hundred images that may be chance
+        sentence = f"Distillation, {alone}: {mean:+.2f} points{of} in each seed, from which no interval follows"
+        return sentence + ("" if gap is None else f", {gap.words('to the teacher')}") + "."
     verdict = "" if abs(mean) > half else ": no effect that these seeds can tell"
     sentence = f"Distillation, {alone}: {mean:+.2f} +- {half:.2f} points{of} (95 %, paired by seed){verdict}"
     return sentence + ("" if gap is None else f", {gap.words('to the teacher')}") + "."
+
+
+def rounded_up(value: float) -> float:
+    """To one digit, so that it may be called the most."""
+    unit = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return math.ceil(round(value / unit, 9)) * unit
 
 
 def ratio_interval(ways: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:

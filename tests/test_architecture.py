@@ -527,11 +527,12 @@ EXPERIMENTS = {
     "training_device": set(),
     "paper": {
         *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
-        *("training_device", "paper_teachers", "paper_pixels", "paper_run"),
+        *("training_device", "paper_teachers", "paper_pixels", "paper_run", "paper_made_with"),
     },
     "paper_teachers": {
         *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),
     },
+    "paper_made_with": {"paper_settings", "paper_statistics", "runs"},
     "paper_pixels": {"paper_settings", "paper_statistics", "optics4f.config", "optics4f.sampling"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
     "compare_cost": {"gpu_cost", "hardware_cost", "terms", "optics4f.devices"},

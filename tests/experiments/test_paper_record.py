@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.paper import CLASSIFICATION, FUNCTION, coverage, made_with, other_teachers, table_text
+from experiments.paper import CLASSIFICATION, FUNCTION, table_text
+from experiments.paper_made_with import coverage, made_with, other_teachers
 from experiments.paper_segmentation import SEGMENTATION, segments
 from experiments.paper_settings import CONFIGURATIONS, fingerprint, load_paper
 from optics4f.config import ConfigError
@@ -182,10 +183,10 @@ def test_the_page_says_which_rows_and_seeds_are_missing():
     seeds = configuration.settings.models.seeds
     assert len(seeds) == 5
     whole = [line(row, seed) for row in CLASSIFICATION.rows for seed in seeds]
-    said = coverage(configuration, whole, CLASSIFICATION)
+    said = coverage(configuration, whole, CLASSIFICATION.rows)
     assert said == "The configuration asks for 5 seeds: every row that is here has them. No row is missing."
     short = [r for r in whole if r["row"] != "twin" and not (r["row"] == "sclc" and r["seed"] > 1)]
-    said = coverage(configuration, [*short, line("sclc", 77)], CLASSIFICATION)
+    said = coverage(configuration, [*short, line("sclc", 77)], CLASSIFICATION.rows)
     assert said == "The configuration asks for 5 seeds: fewer have sclc (2). Rows that are missing: twin."
     assert said in table_text(configuration, short, CLASSIFICATION)
 
@@ -210,7 +211,7 @@ def test_the_page_says_which_rows_another_teacher_taught():
 
 def test_the_commits_of_the_rows_stand_apart_from_that_of_the_page(monkeypatch):
     told = ("commit", "optics4f", "torch", "python", "created_utc")
-    monkeypatch.setattr("experiments.paper.provenance", lambda: dict.fromkeys(told, "today"))
+    monkeypatch.setattr("experiments.paper_made_with.provenance", lambda: dict.fromkeys(told, "today"))
     results = [line("linear", 0, commit="b"), line("sclc", 0, commits=["a", "b", "a"], commit="a")]
     old = line("twin", 0)
     del old["commit"]
