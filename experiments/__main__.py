@@ -137,6 +137,12 @@ def paper(
         list[Path] | None,
         typer.Option(help="Folder with teachers of the same settings, such as another table's; for several, repeat."),
     ] = None,
+    students: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder with students of a table that differs in [finish] and the SLM's samples; for several, repeat."
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="What trains, such as cuda; by default what OPTICS4F_DEVICE names, else cpu.")
     ] = None,
@@ -160,14 +166,15 @@ def paper(
         if also and record is None:
             raise ValueError("--also must stand beside --record: it is read for a table, nothing is trained into it.")
         if record is not None:
-            if rows or seeds or cluster or workers or device or teachers:
-                options = "--row, --seed, --cluster, --workers, --device, --teachers"
+            if rows or seeds or cluster or workers or device or teachers or students:
+                options = "--row, --seed, --cluster, --workers, --device, --teachers, --students"
                 raise ValueError(f"--record must stand without {options}: it trains nothing.")
             record_paper(configuration, [folder, *(also or ())], record, Console(), table=table)
             return
         if device is not None and cluster is not None:
             raise ValueError("--device must be left out with --cluster: its workers' own OPTICS4F_DEVICE names it.")
-        chosen = {"rows": rows or (), "seeds": seeds or (), "teachers": teachers or ()}
+        chosen = {"rows": rows or (), "seeds": seeds or ()}
+        chosen |= {"teachers": teachers or (), "students": students or ()}
         with _with_data(data, cluster), on_device(device):
             run_paper(configuration, folder, Console(), cluster=cluster, workers=workers, table=table, **chosen)
 

@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from torch import nn
 
 from .cluster import DaskWorkers
 from .local_pool import LocalPool
+from .paper_finish import finish_words, take_students
 from .paper_made_with import coverage, made_with, other_teachers
 from .paper_pixels import pixel_words
 from .paper_rows import PAPER_ROWS, PaperRow
@@ -62,6 +64,7 @@ def run_paper(
     workers: int | None = None,
     table: PaperTable | None = None,
     teachers: Sequence[Path] = (),
+    students: Sequence[Path] = (),
 ) -> list[dict]:
     """Train what ``out`` does not hold yet, then write ``SET.jsonl`` and ``SET.md`` there, and print the table.
 
@@ -76,10 +79,13 @@ def run_paper(
         table: Which rows there are and what is told of them; :data:`CLASSIFICATION` by default.
         teachers: Folders with teachers that need not be trained again, as for
             :func:`experiments.paper_teachers.take_teachers`.
+        students: Folders with students of a table that differs in the SLM's samples and the last stage alone, as for
+            :func:`experiments.paper_finish.take_students`.
 
     Raises:
         RowsFailed: Some runs raised, after all others are done.
-        ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder without such a teacher.
+        ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder without such a teacher
+            or student.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
@@ -98,8 +104,9 @@ def run_paper(
     mark = fingerprint(configuration.text)
     common = {"config": str(configuration.path.resolve()), "folder": str((out / f"checkpoints-{mark}").resolve())}
     common["settings"] = mark
-    if teachers and "teacher" in chosen:
-        _take(configuration, seeds, teachers, out, Path(common["folder"]), console, table)
+    if students or (teachers and "teacher" in chosen):
+        places = teachers if "teacher" in chosen else (), students
+        _take(configuration, chosen, seeds, *places, out, Path(common["folder"]), console, table)
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
     failed: dict[str, str] = {}
     for wave in (
@@ -119,31 +126,38 @@ def run_paper(
 
 def _take(
     configuration: PaperConfiguration,
+    rows: Sequence[str],
     seeds: Sequence[int],
     teachers: Sequence[Path],
+    students: Sequence[Path],
     out: Path,
     folder: Path,
     console: Console,
     table: PaperTable,
 ) -> None:
-    """Teachers that were trained before, where no other process is at work."""
+    """Teachers and students that were trained before, where no other process is at work."""
     settings, fresh = configuration.settings, not out.exists()
     data = load_data(settings)
 
-    def build(seed: int) -> nn.Module:
-        return table.rows["teacher"].build(settings, data, seed)
+    def build(row: str, seed: int) -> nn.Module:
+        return table.rows[row].build(settings, data, seed)
 
+    taught = {row: table.rows[row].taught for row in rows if row != "teacher"}
+    options = {"seeds": seeds, "folder": folder}
     out.mkdir(parents=True, exist_ok=True)
     try:
         with alone_in(out):
-            taken = take_teachers(settings, data, build, seeds=seeds, places=teachers, folder=folder)
+            taken = take_teachers(settings, data, partial(build, "teacher"), places=teachers, **options)
+            others = take_students(settings, data, build, rows=taught, places=students, **options) if students else []
     except ValueError:
-        if fresh:
+        if fresh and not folder.exists():
             (out / "sweep.lock").unlink(missing_ok=True)
             out.rmdir()
         raise
     if taken:
         console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
+    if others:
+        console.print(f"Trained before: {', '.join(f'{row} of seed {seed}' for row, seed in others)}.")
 
 
 def record_paper(
@@ -356,6 +370,7 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
         + ("physical_linear rows subtract two exposures a kernel, with light that is linear. " if linear else "")
         + linear_words(results)
         + light_words(results)
+        + finish_words(configuration.settings)
         + pixel_words(configuration.settings, results, {"test_accuracy": "right"})
         + f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )

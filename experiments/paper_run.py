@@ -19,9 +19,10 @@ from kd.data.catalogue import load
 from kd.data.images import DataSplits
 from kd.digest import digest
 from kd.students import OpticalFrontEnd, OpticalStudent, Student
-from kd.training import EpochRecord, evaluate, fit
+from kd.training import EpochRecord, TrainingSettings, evaluate, fit
 from optics4f.field import intensity
 
+from .paper_finish import FIRST, first_stage
 from .paper_pixels import read_again
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_settings import PaperSettings, fingerprint, load_paper
@@ -94,7 +95,8 @@ def run_row(
     if made.taught:
         teacher = task.rows["teacher"].build(settings, data, seed)
         load_checkpoint(checkpoint(folder, "teacher", seed), teacher)
-    metrics, here = _trained(task, model, data, settings, row=row, seed=seed, teacher=teacher, folder=Path(folder))
+    options = {"row": row, "seed": seed, "teacher": teacher, "folder": Path(folder)}
+    metrics, here = _in_stages(task, model, data, settings, **options)
     found = {
         "dataset": settings.data.name,
         "row": row,
@@ -103,7 +105,7 @@ def run_row(
         task.chosen_by[0]: metrics[task.chosen_by[0]],
         "epoch": metrics.get("epoch"),
         **({"weights": digest(model.state_dict())} if row == "teacher" else {}),
-        **{key: metrics[key] for key in ("taught_by", "trained_for_another_table") if key in metrics},
+        **{key: metrics[key] for key in ("taught_by", "trained_for_another_table", "first_stage") if key in metrics},
         "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         **described(model, data),
         "settings": mark,
@@ -125,7 +127,7 @@ def run_row(
     return found
 
 
-def _trained(
+def _in_stages(
     task: RowTask,
     model: nn.Module,
     data: DataSplits,
@@ -136,43 +138,74 @@ def _trained(
     teacher: nn.Module | None,
     folder: Path,
 ) -> tuple[dict[str, Any], float]:
+    """Train ``model``, or load it; a physical one in two stages where the settings have a last one."""
+    name = f"{row}-{seed}"
+    options = {"seed": seed, "teacher": teacher, "folder": folder}
+    coarse = first_stage(settings) if isinstance(model, OpticalStudent) else None
+    if coarse is None:
+        schedule = settings.teacher if row == "teacher" else settings.student
+        return _trained(task, model, data, settings, schedule, name=name, **options)
+    earlier = 0.0
+    if (folder / f"{name}.state").exists() or not checkpoint(folder, row, seed).exists():
+        start = task.rows[row].build(coarse, data, seed)
+        before, earlier = _trained(task, start, data, coarse, coarse.student, name=name + FIRST, **options)
+        model.load_state_dict(start.state_dict())
+        options["before"] = before
+    metrics, here = _trained(task, model, data, settings, settings.finish, name=name, **options)
+    return metrics, earlier + here
+
+
+def _trained(
+    task: RowTask,
+    model: nn.Module,
+    data: DataSplits,
+    settings: PaperSettings,
+    schedule: TrainingSettings,
+    *,
+    name: str,
+    seed: int,
+    teacher: nn.Module | None,
+    folder: Path,
+    before: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], float]:
     """Train ``model``, or load what was trained: what stands beside its weights, and the seconds of it of this process.
 
     Commits of unfinished runs are kept in a file of their own, from the start of each process: the state is that of the
-    training alone, and is written later.
+    training alone, and is written later. What stands beside the weights of a stage ``before`` goes into its own.
     """
-    state, kept = folder / f"{row}-{seed}.state", checkpoint(folder, row, seed)
-    pieces, now, seconds = folder / f"{row}-{seed}.commits.json", provenance()["commit"], 0.0
+    state, kept = folder / f"{name}.state", folder / f"{name}.safetensors"
+    pieces, now, seconds = folder / f"{name}.commits.json", provenance()["commit"], 0.0
     if kept.exists() and not state.exists():  # trained, but whoever waited for it was killed
         facts = load_checkpoint(kept, model)
         pieces.unlink(missing_ok=True)
         commits = _then(facts["metrics"].get("commits", [facts["commit"]]), now)
         elsewhere = {"trained_for_another_table": True} if taken_from_elsewhere(facts["config"], settings) else {}
         return facts["metrics"] | {"commits": commits} | elsewhere, 0.0
-    before = []
+    commits = [] if before is None else before["commits"]
     if state.exists():  # a process that left none is no part of what goes on
-        before = json.loads(pieces.read_text()) if pieces.exists() else ["unknown"]
-    write_json(pieces, commits := _then(before, now))
+        commits = json.loads(pieces.read_text()) if pieces.exists() else [*commits, "unknown"]
+    write_json(pieces, commits := _then(commits, now))
 
     def count(record: EpochRecord) -> None:
         nonlocal seconds
         seconds += record["seconds"]
 
-    schedule = settings.teacher if row == "teacher" else settings.student
-    options = {"progress": False, "label": row, "on_epoch": count, "state_file": state}
+    options = {"progress": False, "label": name.split("-")[0], "on_epoch": count, "state_file": state}
     device = training_device()
     teacher = None if teacher is None else teacher.to(device)
     history = fit(model.to(device), data, schedule, seed=seed, teacher=teacher, **options)
     model.cpu()  # what is kept, and all that is read from it, does not depend on the device's rounding
     best = next(record for record in history if record["restored"])
+    trained = sum(record["seconds"] for record in history)
     metrics = {
         task.chosen_by[0]: best[task.chosen_by[1]],
         "epoch": best["epoch"],
-        "training_seconds": sum(record["seconds"] for record in history),
+        "training_seconds": trained + ((before or {}).get("training_seconds") or 0.0),
         "commits": commits,
         "device": device.type,
+        "data": data_digest(data),
         **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
-        **({"data": data_digest(data)} if row == "teacher" else {}),
+        **({} if before is None else {"first_stage": {key: before.get(key) for key in (task.chosen_by[0], "epoch")}}),
     }
     save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
     state.unlink(missing_ok=True)

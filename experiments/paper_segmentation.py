@@ -13,6 +13,7 @@ from kd.data.images import DataSplits, SegmentedImages
 from kd.evaluation import Evaluation, evaluate
 
 from .paper import PaperTable, electronics, light, light_words, linear_words
+from .paper_finish import finish_words
 from .paper_pixels import pixel_words
 from .paper_run import EVALUATION_SEED, RowTask, load_data, run_row
 from .paper_segmentation_rows import SEGMENTATION_ROWS
@@ -128,7 +129,8 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
         f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
         f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
         f"maps of the camera's size: {root}{hidden}1 x 1 to the classes, enlarged. {_balance(configuration.settings)}"
-        f"{linear_words(results)}{light_words(results)}{pixel_words(configuration.settings, results, MEASURES)}"
+        f"{linear_words(results)}{light_words(results)}{finish_words(configuration.settings)}"
+        f"{pixel_words(configuration.settings, results, MEASURES)}"
         f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )
 

@@ -55,6 +55,7 @@ class PaperSettings(Specification):
     models: PaperModels
     teacher: TrainingSettings
     student: TrainingSettings
+    finish: TrainingSettings | None = None  # physical rows: [student] with one sample a pixel of the SLM, then this
     efficiency: PaperEfficiency = PaperEfficiency()
 
 
@@ -98,11 +99,15 @@ def load_paper(path: str | Path) -> PaperConfiguration:
         )
     if models.root and not (models.filters or models.hidden):
         raise ConfigError(f"{path}: models.root must be 0 without filters or hidden layers, got {models.root:g}.")
+    if settings.finish and settings.bench.slm.samples_per_pixel == 1:
+        raise ConfigError(
+            f"{path}: finish must be left out where bench.slm.samples_per_pixel is 1, which is what comes before it."
+        )
     found = PaperConfiguration(settings, text, Path(path))
     if found.name in ("", "results", "timing"):  # a sweep's own files in the same folder
         raise ConfigError(f"{path} must have a name of its own for its table, got {found.name!r}. Call it otherwise.")
     known = DATASETS.get(settings.data.name)
-    for name in ("teacher", "student"):
+    for name in ("teacher", "student", *(["finish"] if settings.finish else [])):
         if getattr(settings, name).class_balance and known is not None and known.task != "segmentation":
             raise ConfigError(
                 f"{path}: {name}.class_balance must be 0 for {settings.data.name}, whose images have one class each."

@@ -522,12 +522,16 @@ EXPERIMENTS = {
         "optics4f.field",
         *("paper_rows", "paper_settings", "runs", "kd.checkpoints", "kd.complexity", "kd.data.catalogue"),
         *("kd.data.images", "kd.digest", "kd.students", "kd.training", "training_device"),
-        *("paper_pixels", "paper_teachers"),
+        *("paper_pixels", "paper_teachers", "paper_finish"),
     },
     "training_device": set(),
     "paper": {
         *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
-        *("training_device", "paper_teachers", "paper_pixels", "paper_run", "paper_made_with"),
+        *("training_device", "paper_teachers", "paper_pixels", "paper_run", "paper_made_with", "paper_finish"),
+    },
+    "paper_finish": {
+        *("paper_settings", "paper_teachers", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.students"),
+        "optics4f.files",
     },
     "paper_teachers": {
         *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),
@@ -728,6 +732,7 @@ EXPERIMENTS = {
         "optics4f.units",
     },
     "paper_segmentation": {
+        "paper_finish",
         "paper_pixels",
         "paper_statistics",
         "paper",
