@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -41,8 +43,9 @@ class DaskWorkers:
 
         Raises:
             ValueError: No scheduler answers at the address.
+            ConnectionError: It is gone before all are done.
         """
-        with self._client() as client:
+        with _silent("distributed.client"), self._client() as client:  # what it would log is raised
             blamed = yield from self._together(client, runs, final=False)
             for run in blamed:
                 yield from self._together(client, [run], final=True)
@@ -54,6 +57,11 @@ class DaskWorkers:
         blamed = []
         for future in self.distributed.as_completed(list(futures), loop=client.loop, raise_errors=False):
             run = futures.pop(future)
+            if future.cancelled():  # which nobody here does
+                raise ConnectionError(
+                    f"the scheduler at {self.address} must go on until the runs are done, got no answer from it any "
+                    "more. What is done is kept: start a scheduler and workers, and then this again."
+                )
             error = future.exception()
             if error is None:
                 yield future.result()
@@ -72,6 +80,18 @@ class DaskWorkers:
                 f"cluster must be the address of a Dask scheduler that runs, got {self.address!r}: {error}. "
                 "Start one with: dask scheduler"
             ) from error
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Nothing but what is critical is logged under this name."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def distributed() -> ModuleType:
