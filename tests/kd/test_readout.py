@@ -109,6 +109,11 @@ def test_the_root_is_that_of_a_regions_light(kind):
     torch.testing.assert_close(seen.flatten(), torch.tensor([2.0]).sqrt())
 
 
+def test_readouts_tell_their_root():
+    readouts = (PooledMLP(1, 2, root=0.25), PooledConv(1, 2, root=0.25), SegmentationDecoder(1, 2, root=0.25))
+    assert all("root=0.25" in repr(readout) for readout in readouts)
+
+
 def test_dropout_stands_before_each_linear_layer_and_rests_in_evaluation():
     readout = PooledMLP(2, 3, pool=2, hidden=(5,), dropout=0.4)
     assert [type(layer).__name__ for layer in readout.layers] == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
