@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -43,7 +44,7 @@ class DaskWorkers:
 
         Raises:
             ValueError: No scheduler answers at the address.
-            ConnectionError: It is gone before all are done.
+            ConnectionError: It is gone before all are done, or somebody restarts the cluster or takes runs back.
         """
         with _silent("distributed.client"), self._client() as client:  # what it would log is raised
             blamed = yield from self._together(client, runs, final=False)
@@ -57,14 +58,16 @@ class DaskWorkers:
         blamed = []
         for future in self.distributed.as_completed(list(futures), loop=client.loop, raise_errors=False):
             run = futures.pop(future)
-            if future.cancelled():  # which nobody here does
+            try:
+                error = future.exception()
+                result = future.result() if error is None else None
+            except (CancelledError, OSError) as lost:  # which no run raises here, and nobody here cancels
                 raise ConnectionError(
-                    f"the scheduler at {self.address} must go on until the runs are done, got no answer from it any "
-                    "more. What is done is kept: start a scheduler and workers, and then this again."
-                )
-            error = future.exception()
+                    f"the cluster at {self.address} must go on until the runs are done, got {_lost(lost)}. What is "
+                    "done is kept: see that scheduler and workers run, and then do this again."
+                ) from lost
             if error is None:
-                yield future.result()
+                yield result
             elif isinstance(error, self.distributed.KilledWorker) and not final:
                 blamed.append(run)
             else:
@@ -110,6 +113,12 @@ def distributed() -> ModuleType:
 
 def _perform(run: Run) -> Outcome:
     return perform_on_one_thread(run, distributed().get_worker().address)
+
+
+def _lost(error: BaseException) -> str:
+    if isinstance(error, OSError) or "connection-lost" in str(error):
+        return "no answer from its scheduler any more"
+    return f"runs that somebody else cancelled ({' '.join(str(error).split())[:100]})"
 
 
 def _in_words(error: BaseException) -> str:

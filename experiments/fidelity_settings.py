@@ -185,6 +185,11 @@ def load_fidelity(path: str | Path) -> FidelityConfiguration:
     else:
         paper = load_paper(Path(path).parent / study.paper)
         student, text = paper.settings, text + paper.text
+        if student.finish is not None and study.checkpoints is None and study.ideal is None:
+            raise ConfigError(
+                f"{path}: checkpoints must be named for {study.paper}, whose students are trained in two stages; or "
+                "state a schedule of one in [ideal]."
+            )
     try:
         check_bench(student.bench)
     except ValueError as error:

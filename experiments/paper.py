@@ -6,7 +6,6 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -84,8 +83,8 @@ def run_paper(
 
     Raises:
         RowsFailed: Some runs raised, after all others are done.
-        ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder without such a teacher
-            or student.
+        ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder that is not there or
+            without such a teacher or student; of students when teachers are trained, which are kept.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
@@ -95,6 +94,8 @@ def run_paper(
     chosen = [row for row in table.rows if row in rows or not rows]
     if any(table.rows[row].taught for row in chosen) and "teacher" not in chosen:
         chosen.insert(0, "teacher")
+    if missing := [place for place in students if not place.exists()]:
+        raise ValueError(f"{missing[0]} must be a folder with students, got none there.")
     if cluster is not None and workers is not None:
         raise ValueError("workers must be left out with cluster: a cluster has its own.")
     if cluster is None and training_device().type != "cpu":
@@ -104,15 +105,16 @@ def run_paper(
     mark = fingerprint(configuration.text)
     common = {"config": str(configuration.path.resolve()), "folder": str((out / f"checkpoints-{mark}").resolve())}
     common["settings"] = mark
-    if students or (teachers and "teacher" in chosen):
-        places = teachers if "teacher" in chosen else (), students
-        _take(configuration, chosen, seeds, *places, out, Path(common["folder"]), console, table)
+    folder = Path(common["folder"])
+    if teachers and "teacher" in chosen:
+        _take(configuration, seeds, teachers, out, folder, console, table)
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
     failed: dict[str, str] = {}
-    for wave in (
-        [run for run in runs if run.arguments["row"] == "teacher"],  # teachers first, for they teach
-        sorted((run for run in runs if run.arguments["row"] != "teacher"), key=lambda run: _shortest_last(run, table)),
-    ):
+    first = [run for run in runs if run.arguments["row"] == "teacher"]  # for they teach
+    others = sorted((run for run in runs if run not in first), key=lambda run: _shortest_last(run, table))
+    for wave in (first, others):
+        if wave is others and students:
+            _take_students(configuration, chosen, seeds, students, out, folder, console, table)
         summary: Summary = sweep(wave, out, place, console)
         failed |= summary.failed
     found = read_results(out, mark, function=table.function)
@@ -126,38 +128,55 @@ def run_paper(
 
 def _take(
     configuration: PaperConfiguration,
-    rows: Sequence[str],
     seeds: Sequence[int],
     teachers: Sequence[Path],
+    out: Path,
+    folder: Path,
+    console: Console,
+    table: PaperTable,
+) -> None:
+    """Teachers that were trained before, where no other process is at work."""
+    settings, fresh = configuration.settings, not out.exists()
+    data = load_data(settings)
+
+    def build(seed: int) -> nn.Module:
+        return table.rows["teacher"].build(settings, data, seed)
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone_in(out):
+            taken = take_teachers(settings, data, build, seeds=seeds, places=teachers, folder=folder)
+    except ValueError:
+        if fresh:
+            (out / "sweep.lock").unlink(missing_ok=True)
+            out.rmdir()
+        raise
+    if taken:
+        console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
+
+
+def _take_students(
+    configuration: PaperConfiguration,
+    rows: Sequence[str],
+    seeds: Sequence[int],
     students: Sequence[Path],
     out: Path,
     folder: Path,
     console: Console,
     table: PaperTable,
 ) -> None:
-    """Teachers and students that were trained before, where no other process is at work."""
-    settings, fresh = configuration.settings, not out.exists()
+    """Students that were trained before, where no other process is at work; their teachers are there."""
+    settings, taught = configuration.settings, {row: table.rows[row].taught for row in rows if row != "teacher"}
     data = load_data(settings)
 
     def build(row: str, seed: int) -> nn.Module:
         return table.rows[row].build(settings, data, seed)
 
-    taught = {row: table.rows[row].taught for row in rows if row != "teacher"}
-    options = {"seeds": seeds, "folder": folder}
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        with alone_in(out):
-            taken = take_teachers(settings, data, partial(build, "teacher"), places=teachers, **options)
-            others = take_students(settings, data, build, rows=taught, places=students, **options) if students else []
-    except ValueError:
-        if fresh and not folder.exists():
-            (out / "sweep.lock").unlink(missing_ok=True)
-            out.rmdir()
-        raise
-    if taken:
-        console.print(f"Teachers that were trained before: of seed {', '.join(map(str, taken))}.")
-    if others:
-        console.print(f"Trained before: {', '.join(f'{row} of seed {seed}' for row, seed in others)}.")
+    with alone_in(out):
+        taken = take_students(settings, data, build, rows=taught, seeds=seeds, places=students, folder=folder)
+    told = ", ".join(f"{row} of seed {seed}" for row, seed in taken)
+    console.print(f"Students that were trained before: {told or 'none that is not here already'}.")
 
 
 def record_paper(
@@ -370,7 +389,7 @@ def _method(configuration: PaperConfiguration, results: Sequence[Mapping]) -> st
         + ("physical_linear rows subtract two exposures a kernel, with light that is linear. " if linear else "")
         + linear_words(results)
         + light_words(results)
-        + finish_words(configuration.settings)
+        + finish_words(configuration.settings, results)
         + pixel_words(configuration.settings, results, {"test_accuracy": "right"})
         + f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )

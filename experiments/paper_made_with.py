@@ -42,7 +42,7 @@ def other_teachers(results: Sequence[Mapping]) -> str:
     if unknown:
         words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {told(unknown)}.")
     if elsewhere := [r for r in results if r.get("trained_for_another_table")]:
-        words.append(f"Trained for another table with the same settings: {told(elsewhere)}.")
+        words.append(f"Trained for another table, with the settings that count for them: {told(elsewhere)}.")
     return " ".join(words)
 
 

@@ -148,7 +148,13 @@ def _in_stages(
     earlier = 0.0
     if (folder / f"{name}.state").exists() or not checkpoint(folder, row, seed).exists():
         start = task.rows[row].build(coarse, data, seed)
-        before, earlier = _trained(task, start, data, coarse, coarse.student, name=name + FIRST, **options)
+        before, earlier = _trained(task, start, data, settings, settings.student, name=name + FIRST, **options)
+        by = None if teacher is None else digest(teacher.state_dict())
+        if before.get("taught_by") != by:
+            raise ValueError(
+                f"{folder / (name + FIRST)}.safetensors must be taught by the teacher beside it, got another's. Remove "
+                "it, and it is trained again."
+            )
         model.load_state_dict(start.state_dict())
         options["before"] = before
     metrics, here = _trained(task, model, data, settings, settings.finish, name=name, **options)
@@ -197,6 +203,7 @@ def _trained(
     model.cpu()  # what is kept, and all that is read from it, does not depend on the device's rounding
     best = next(record for record in history if record["restored"])
     trained = sum(record["seconds"] for record in history)
+    told = (task.chosen_by[0], "epoch", "device", "trained_for_another_table")  # of the stage before
     metrics = {
         task.chosen_by[0]: best[task.chosen_by[1]],
         "epoch": best["epoch"],
@@ -205,7 +212,7 @@ def _trained(
         "device": device.type,
         "data": data_digest(data),
         **({} if teacher is None else {"taught_by": digest(teacher.state_dict())}),
-        **({} if before is None else {"first_stage": {key: before.get(key) for key in (task.chosen_by[0], "epoch")}}),
+        **({} if before is None else {"first_stage": {key: before[key] for key in told if key in before}}),
     }
     save_checkpoint(kept, model, config=settings.model_dump(mode="json"), seed=seed, metrics=metrics)
     state.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
         f"square law is a nonlinearity that linear rows lack. Digital kernels have {models.kernel_size} x "
         f"{models.kernel_size} taps, masks may spread over the whole image. Every student has the same decoder on "
         f"maps of the camera's size: {root}{hidden}1 x 1 to the classes, enlarged. {_balance(configuration.settings)}"
-        f"{linear_words(results)}{light_words(results)}{finish_words(configuration.settings)}"
+        f"{linear_words(results)}{light_words(results)}{finish_words(configuration.settings, results)}"
         f"{pixel_words(configuration.settings, results, MEASURES)}"
         f"Mean and standard deviation over seeds. Settings: `experiments/configs/{configuration.path.name}`."
     )

@@ -531,7 +531,7 @@ EXPERIMENTS = {
     },
     "paper_finish": {
         *("paper_settings", "paper_teachers", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.students"),
-        "optics4f.files",
+        *("optics4f.files", "paper_pixels", "paper_statistics"),
     },
     "paper_teachers": {
         *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),

@@ -123,6 +123,16 @@ class Modulator(nn.Module):
                     f"got {stated.area:g}. State one of them."
                 )
 
+    @property
+    def off_axis(self) -> tuple[float, float]:
+        """Where the middle of pixel ``n // 2`` lies on :attr:`samples` ``(y, x)`` [m].
+
+        Zero with one sample a pixel. Of an even number of samples none lies in the middle, and pixels would move with
+        their number: routes take the SLM back by this, so that pixel ``n // 2`` stands on the axis.
+        """
+        s = self.samples_per_pixel
+        return tuple(((n // 2) * s + (s - 1) / 2 - (n * s) // 2) * self.samples.pitch for n in self.grid.shape)
+
     @classmethod
     def ideal(cls, grid: Grid, **options: object) -> Self:
         """A device without any defect: continuous values, no gaps."""

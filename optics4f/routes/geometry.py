@@ -20,7 +20,10 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Displacements of SLM and camera [m, rad] as 0-d float64 tensors, zero where there are none."""
+    """Displacements of SLM and camera [m, rad] as 0-d float64 tensors, zero where there are none.
+
+    ``slm_shift`` is that of the SLM's samples: it takes back what their number moves the pixels by.
+    """
 
     slm_shift: Pair
     slm_rotation: Tensor
@@ -49,9 +52,10 @@ class Geometry:
         def pair(position: Misalignment | None, name: str) -> Pair:
             return (zero, zero) if position is None else tuple(getattr(position, name).unbind())
 
+        rotation = one(slm, "rotation")
         return cls(
-            slm_shift=pair(slm, "shift"),
-            slm_rotation=one(slm, "rotation"),
+            slm_shift=_in_place(pair(slm, "shift"), rotation, bench.slm.off_axis),
+            slm_rotation=rotation,
             slm_tilt=pair(slm, "tilt"),
             slm_axial=one(slm, "axial"),
             camera_shift=pair(camera, "shift"),
@@ -82,6 +86,14 @@ class Geometry:
             cosine, sine = torch.cos(self.slm_rotation), torch.sin(self.slm_rotation)
             y, x = sine * x + cosine * y, cosine * x - sine * y
         return y + self.slm_shift[0], x + self.slm_shift[1]
+
+
+def _in_place(shift: Pair, rotation: Tensor, off_axis: tuple[float, float]) -> Pair:
+    """The shift of the pixels as one of their samples, which turn with them."""
+    if not any(off_axis):
+        return shift
+    (y, x), cosine, sine = off_axis, torch.cos(rotation), torch.sin(rotation)
+    return shift[0] - (cosine * y + sine * x), shift[1] - (cosine * x - sine * y)
 
 
 def collins_matrix(

@@ -325,7 +325,7 @@ class Route(nn.Module):
     def _made_of(self, *parts: nn.Module | None) -> tuple[object, ...]:
         """What constants are made of: parts may be changed or exchanged between two calls."""
         bench, light = self.bench, self.bench.illumination
-        grids = (light.grid, light.shape, bench.slm.samples, bench.image)
+        grids = (light.grid, light.shape, bench.slm.samples, bench.slm.grid, bench.image)
         return (self._dtype, bench.wavelength, *grids, *map(described, (*parts, bench.lens1, bench.lens2)))
 
     @property

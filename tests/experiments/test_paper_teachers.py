@@ -189,7 +189,7 @@ def test_a_table_takes_them_instead_of_training(tmp_path, monkeypatch):
     assert found["two"]["linear_kd"]["taught_by"] == found["one"]["teacher"]["weights"]
     line = "Teachers that were trained before: of seed 0."
     assert line in told["two"] and line not in told["one"]
-    page = "Trained for another table with the same settings: teacher (0)."
+    page = "Trained for another table, with the settings that count for them: teacher (0)."
     assert page in (tmp_path / "two" / "two.md").read_text() and page not in (tmp_path / "one" / "one.md").read_text()
     assert found["one"]["teacher"]["test_accuracy"] == found["two"]["teacher"]["test_accuracy"]
 

@@ -129,7 +129,8 @@ def test_a_scheduler_that_is_lost_is_told_of_in_words_and_what_is_done_is_kept(t
         threading.Thread(target=kill, daemon=True).start()
         runs = grid("sweep_runs:noise", {"seed": range(40), "size": [3]}, {"pause": 0.2})
         with pytest.raises(
-            ConnectionError, match=r"the scheduler at .*scheduler\.json must go on .* What is done is kept"
+            ConnectionError,
+            match=r"the cluster at .*scheduler\.json must go on .* no answer from its scheduler .* is kept",
         ):
             sweep(runs, tmp_path / "out", DaskWorkers(str(place)), QUIET)
     finally:
