@@ -127,7 +127,7 @@ class Planes:
         shapes = [tuple(grid.shape) for grid in (bench.illumination.grid, bench.slm.samples, bench.image)]
         window = getattr(route, "window", shapes[1])
         lengths = {bench.lens1.focal_length, bench.lens2.focal_length}
-        displaced = bench.slm_position is not None or bench.camera_position is not None
+        displaced = bench.slm_position is not None or bench.camera_position is not None or any(bench.slm.off_axis)
         grids = (bench.illumination.grid, bench.slm.samples, bench.image)
         pair = [
             matched_length(before, behind, bench.wavelength * lens.focal_length)

@@ -7,6 +7,7 @@ import torch
 
 from optics4f.elements.slm import SLM
 from optics4f.grid import Grid
+from optics4f.memory_counts import Planes
 from optics4f.misalignment import Misalignment
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.routes.geometry import Geometry
@@ -96,3 +97,9 @@ def test_a_route_sees_that_pixels_were_exchanged_for_larger_ones_of_as_many_samp
             wanted = kind(coarse)(images).intensity
         assert relative(after, wanted) < 1e-12
         assert relative(before, wanted) > 1e-3
+
+
+@pytest.mark.parametrize(("shape", "gaps"), [((47, 35), 2), ((48, 36), 4)])
+def test_memory_is_counted_for_the_transforms_that_are_made(shape, gaps):
+    """Of an even number of pixels with several samples each the samples stand beside the axis: each gap has its own."""
+    assert Planes.of(FourierLensRoute(small_bench(slm_shape=shape, samples_per_pixel=3))).gaps == gaps
