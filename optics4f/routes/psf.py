@@ -109,16 +109,43 @@ class PSFRoute(Route):
         total: Tensor | float = 0.0
         for mode in light.modes():
             masks = self.mask_factors(mode.wavelength)
-            places = list(product(range(light.block), repeat=2)) if light.self_luminous else [None]
+            sources = self.block_terms(mode)
+            if not light.self_luminous:
+                sources = tuple(terms.sum(1, keepdim=True) for terms in sources)
             arriving = light.grid.pitch**2 / (mode.wavelength * bench.lens1.focal_length) * bench.slm.samples.pitch
-            landed, passed = 0.0, 0.0
-            for place in places:
-                there = intensity(self._psf(mode, masks, place))
-                landed = landed + (there.sum((-2, -1)) if seen is None else there @ seen[1] @ seen[0])
-                rows, columns = self._block(mode, place)
-                passed = passed + intensity(masks * rows[:, None] * columns[None, :]).sum((-2, -1))
-            total = total + mode.weight * landed * bench.image.pitch**2 / (passed * arriving**2)
+            lit_rows, lit_columns = (intensity(terms).sum(1) for terms in sources)
+            passed = intensity(masks) @ lit_columns @ lit_rows
+            landed = self._landed(mode, masks, sources, seen) * bench.image.pitch**2
+            total = total + mode.weight * landed / (passed * arriving**2)
         return total
+
+    def _landed(
+        self, mode: Mode, masks: Tensor, sources: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        r"""Sum of the window's weighted intensity over all pairs of ``sources`` along y and x, for each mask.
+
+        With :math:`A_p` and :math:`B_q`, the transforms along y and x of the light of one source each, it is
+
+        .. math:: \sum_{pq} \| A_p M B_q^T \|^2 = \operatorname{tr} \left( \sum_p A_p^H A_p M
+                  \sum_q B_q^T B_q^* M^H \right),
+
+        one product for all pairs, which is taken where it costs less than their PSFs.
+        """
+        rows, columns = self._window_matrices(mode)
+        (height, width), (out_rows, out_columns) = masks.shape[-2:], self.window
+        pairs = sources[0].shape[1] * sources[1].shape[1]
+        by_pairs = pairs * out_rows * width * (height + out_columns)
+        if self.plain_autograd or by_pairs <= height * width * (height + width):
+            landed: Tensor | float = 0.0
+            for y, x in product(sources[0].unbind(1), sources[1].unbind(1)):
+                there = intensity(self._transformed(mode, masks, (y, x)))
+                landed = landed + (there.sum((-2, -1)) if seen is None else there @ seen[1] @ seen[0])
+            return landed
+        along_y = rows.mH @ (rows if seen is None else rows * seen[0][:, None])
+        along_x = columns.mT @ (columns if seen is None else columns * seen[1][:, None]).conj()
+        along_y = along_y * (sources[0].conj() @ sources[0].mT)
+        along_x = along_x * (sources[1] @ sources[1].mH)
+        return (along_y @ masks @ along_x * masks.conj()).real.sum((-2, -1))
 
     def image_field(self, source: Field, masks: Tensor | None = None) -> Field:
         raise SamplingError("the PSF route starts from logical pixels, not from a sampled field. Call it on images.")

@@ -158,12 +158,30 @@ def test_the_psf_route_gives_the_light_and_gradients_of_plain_autograd(name):
         assert relative(actual, wanted) < 1e-11
 
 
-def test_the_efficiency_of_the_window_is_that_of_plain_autograd():
-    for make in (BENCHES["phases"], self_luminous):
-        route = PSFRoute(make())
-        shares = route.window_efficiency()
-        route.plain_autograd = True
-        torch.testing.assert_close(shares, route.window_efficiency(), rtol=1e-11, atol=0)
+def self_luminous_at_once():
+    """A pixel's samples cost more PSFs than one product for all of them."""
+    bench = small_bench()
+    bench.slm.set_values(smooth_masks(2, (48, 36)))
+    bench.illumination.source = SelfLuminous()
+    return bench
+
+
+@pytest.mark.parametrize("share", ["window_efficiency", "camera_efficiency"])
+@pytest.mark.parametrize("make", [BENCHES["phases"], self_luminous, self_luminous_at_once])
+def test_the_share_of_the_light_is_that_of_the_psfs_by_plain_autograd(make, share, monkeypatch):
+    """Which sums the intensities of the PSFs of all samples of a pixel, one by one."""
+    shares, gradients = [], []
+    for plain in (False, True):
+        bench = make()
+        route = PSFRoute(bench)
+        route.plain_autograd = plain
+        if make is self_luminous_at_once and not plain:
+            monkeypatch.setattr(route, "_transformed", None)
+        shares.append(getattr(route, share)())
+        (shares[-1] * torch.arange(1, len(shares[-1]) + 1)).sum().backward()
+        gradients.append(bench.slm.values.grad)
+    torch.testing.assert_close(shares[0], shares[1], rtol=1e-11, atol=0)
+    assert relative(gradients[0], gradients[1]) < 1e-11
 
 
 # --- phases ---
