@@ -118,7 +118,7 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
     counts = results[0]["images"] if results else {}
     channels, height, width = results[0]["size"] if results else (0, *bench.object.shape)
     root = f"root of the signal from {models.root:g} on, " if models.root else ""
-    hidden = f"3 x 3 to {models.hidden[0]} maps, ReLU, " if models.hidden else ""
+    hidden = "".join(f"3 x 3 to {maps} maps, ReLU, " for maps in models.hidden)
     return (
         f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
         f"{counts.get('test')} that are read once, {height} x {width} pixels, "

@@ -48,11 +48,8 @@ class MapReadout(nn.Module):
 
 def map_readout(settings: PaperSettings, data: DataSplits, channels: int, *, turned: bool = False) -> MapReadout:
     """The electronics behind every student: the same for all rows of a table."""
-    hidden = settings.models.hidden
-    if len(hidden) > 1:
-        raise ValueError(f"models.hidden must be one number of maps for class maps, or none, got {list(hidden)}.")
-    size = tuple(data.train.images.shape[-2:])
-    decoder = SegmentationDecoder(channels, len(data.classes), size=size, width=sum(hidden), root=settings.models.root)
+    models, size = settings.models, tuple(data.train.images.shape[-2:])
+    decoder = SegmentationDecoder(channels, len(data.classes), size=size, width=models.hidden, root=models.root)
     return MapReadout(decoder, settings.bench.camera.shape, turned=turned)
 
 

@@ -135,16 +135,17 @@ class CompactConv(nn.Module):
 
 
 class SegmentationDecoder(nn.Module):
-    """Camera frames to the class of every pixel: two small convolutions and an enlargement.
+    """Camera frames to the class of every pixel: a few small convolutions and an enlargement.
 
-    Normalise, 3 x 3 convolution to ``width`` maps, normalise, ReLU, 1 x 1 convolution to the classes, then bilinear
-    enlargement to the size of the label map, which costs no weights.
+    Normalise, 3 x 3 convolution to ``width`` maps, normalise, ReLU, as often as there are widths, 1 x 1 convolution
+    to the classes, then bilinear enlargement to the size of the label map, which costs no weights.
 
     Args:
         channels: Feature maps of the front end.
         classes: Number of classes.
         size: Height and width of the class map [pixels]; ``None`` keeps the size of the frames.
-        width: Maps between the two convolutions; 0 leaves out the hidden layer: one linear 1 x 1 convolution.
+        width: Maps behind each 3 x 3 convolution, one number for a single one; 0 leaves out the hidden layer: one
+            linear 1 x 1 convolution.
         root: As in :class:`PooledMLP`, of each pixel.
 
     Shape:
@@ -157,17 +158,17 @@ class SegmentationDecoder(nn.Module):
         classes: int,
         *,
         size: tuple[int, int] | None = None,
-        width: int = 32,
+        width: int | Sequence[int] = 32,
         root: float = 0.0,
     ) -> None:
         super().__init__()
         self.size = size
         self.root = root
-        hidden: list[nn.Module] = []
-        if width:
-            convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-            hidden = [convolution, nn.BatchNorm2d(width), nn.ReLU()]
-        self.layers = nn.Sequential(nn.BatchNorm2d(channels), *hidden, nn.Conv2d(width or channels, classes, 1))
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
+        for maps in filter(None, [width] if isinstance(width, int) else width):
+            layers += [nn.Conv2d(channels, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()]
+            channels = maps
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, classes, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         logits = self.layers(rooted(features, self.root))

@@ -24,7 +24,7 @@ from experiments.paper_segmentation import (
     segmentation_words,
     segments,
 )
-from experiments.paper_segmentation_rows import SEGMENTATION_ROWS, map_readout
+from experiments.paper_segmentation_rows import SEGMENTATION_ROWS
 from experiments.paper_settings import CONFIGURATIONS, load_paper
 from experiments.paper_statistics import SCOPE, gap_closed
 from experiments.sweep import Here
@@ -249,6 +249,8 @@ def test_a_root_reaches_the_decoders_of_all_rows_and_the_page(small, here, tmp_p
     assert {model.readout.decoder.root for model in decoders} == {0.01}
     assert "camera's size: root of the signal from 0.01 on, 3 x 3 to 32 maps" in segmentation_method(configuration, [])
     assert "root" not in segmentation_method(load_paper(small), [])
+    path.write_text(small.read_text().replace("hidden = [32]", "hidden = [32, 6]"))
+    assert "size: 3 x 3 to 32 maps, ReLU, 3 x 3 to 6 maps, ReLU, 1 x 1" in segmentation_method(load_paper(path), [])
 
 
 def test_what_cannot_be_is_refused(small, here, tmp_path):
@@ -256,9 +258,5 @@ def test_what_cannot_be_is_refused(small, here, tmp_path):
         segmentation_row(str(small), "phisical", 0, folder=str(tmp_path))
     with pytest.raises(ValueError, match="must stay as it was"):
         segmentation_row(str(small), "linear", 0, folder=str(tmp_path), settings="000000000000")
-    settings = load_paper(small).settings
-    two = settings.model_copy(update={"models": settings.models.model_copy(update={"hidden": (8, 8)})})
-    with pytest.raises(ValueError, match="one number of maps"):
-        map_readout(two, load("camvid", **settings.data.options), 2)
     with pytest.raises(ValueError, match="a class for every pixel"):
         segmentation_row(str(CONFIGURATIONS / "paper_digits.toml"), "linear", 0, folder=str(tmp_path))

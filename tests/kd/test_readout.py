@@ -43,6 +43,11 @@ def test_a_linear_readout_sees_sums_over_regions_only():
         # depthwise 9 C, pointwise C W, linear (W + 1) K, three normalisations; 32 -> 15 -> 8 pixels a side
         (CompactConv(8, 10), 9 * 8 + 8 * 50 + 510 + 2 * (8 + 50 + 50), 64 * (9 * 8 + 8 * 50) + 500),
         (SegmentationDecoder(8, 11), 2 * 8 + 9 * 8 * 32 + 64 + 33 * 11, 32 * 32 * (9 * 8 * 32 + 32 * 11)),
+        (
+            SegmentationDecoder(8, 11, width=(32, 16)),
+            2 * 8 + 9 * 8 * 32 + 64 + 9 * 32 * 16 + 32 + 17 * 11,
+            32 * 32 * (9 * 8 * 32 + 9 * 32 * 16 + 16 * 11),
+        ),
         (SegmentationDecoder(8, 11, width=0), 2 * 8 + 9 * 11, 32 * 32 * 88),
     ],
 )
