@@ -175,9 +175,12 @@ class OpticalFrontEnd(nn.Module):
         """
         if not self.efficiency_weight or not self.bench.slm.values.requires_grad:
             return None
-        on_camera = self.efficiency_on == "camera"
-        share = self.route.camera_efficiency() if on_camera else self.route.window_efficiency()
-        missing = (1 - share / self.efficiency_floor).clamp(min=0)
+        share = self.route.camera_efficiency if self.efficiency_on == "camera" else self.route.window_efficiency
+        with torch.no_grad():  # mostly nothing is missing, and no gradient is worth its time
+            shares = share()
+        if (shares < self.efficiency_floor).any():
+            shares = share()
+        missing = (1 - shares / self.efficiency_floor).clamp(min=0)
         return self.efficiency_weight * missing.mean()
 
     def forward(self, images: Tensor) -> Tensor:

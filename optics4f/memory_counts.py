@@ -238,6 +238,8 @@ def _self_luminous_psf(planes: Planes, call: Call, light: Light) -> Count:
     if call.gradient:
         spreads *= (3 if call.factors else 1) + (places > 1)
         spreads += 2 * places * c * masks * window
+    elif places > 1:
+        spreads += 2 * light.block * c * masks * window  # the samples of a row stand beside each other
     return replace(one, run=int(spreads) + spectra + one.building)
 
 

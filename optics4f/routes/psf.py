@@ -185,9 +185,11 @@ class PSFRoute(Route):
         block = self.bench.illumination.block
         if block > 1 and self.stride % block == 0:
             return self._box_sum(intensity(self._psf_of_a_sample(mode, masks)), self.stride // block)
+        rows, columns = self.block_terms(mode)
         total: Tensor | float = 0.0
-        for place in product(range(block), repeat=2):
-            total = total + intensity(self._psf(mode, masks, place))
+        for row in rows.unbind(1):
+            there = intensity(self._transformed(mode, masks, (row, columns)))
+            total = total + there.unflatten(-1, (block, -1)).sum(-2)
         return total
 
     def _box_sum(self, values: Tensor, step: int) -> Tensor:
@@ -202,15 +204,19 @@ class PSFRoute(Route):
         extra = (self.bench.illumination.block - 1) * (self.stride // self.bench.illumination.block)
         return self._transformed(mode, masks, None, extra)
 
-    def _psf(self, mode: Mode, masks: Tensor, place: tuple[int, int] | None = None) -> Tensor:
-        """PSFs of a logical pixel, or of its sample in row and column ``place``."""
-        return self._transformed(mode, masks, self._block(mode, place))
+    def _psf(self, mode: Mode, masks: Tensor) -> Tensor:
+        """PSFs of a logical pixel."""
+        rows, columns = self.block_terms(mode)
+        return self._transformed(mode, masks, (rows.sum(1), columns.sum(1)))
 
     def _transformed(self, mode: Mode, masks: Tensor, light: tuple[Tensor, Tensor] | None, extra: int = 0) -> Tensor:
-        """From the masks to the window, in ``light`` of these factors along y and x."""
+        """From the masks to the window, in ``light`` of these factors along y and x.
+
+        Factors of shape ``(SLM samples, n)`` are those of ``n`` sources, whose windows stand one beside the other.
+        """
         rows, columns = self._window_matrices(mode, extra)
         if light is not None:
-            rows, columns = rows * light[0], columns * light[1]
+            rows, columns = _lit(rows, light[0]), _lit(columns, light[1])
         if self.plain_autograd or rows.requires_grad or columns.requires_grad:
             return -zoomed_fourier(self._factors(masks, mode.wavelength), rows, columns)
         phases = not masks.is_complex()
@@ -284,11 +290,6 @@ class PSFRoute(Route):
 
         return self._constant(f"block {mode.frequency}", mode.wavelength, build, bench.slm_position)
 
-    def _block(self, mode: Mode, place: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
-        """Light of a square logical pixel, or of one of its samples, in the Fourier plane: factors along y and x."""
-        terms = self.block_terms(mode)
-        return tuple(t.sum(1) if place is None else t[:, place[axis]] for axis, t in enumerate(terms))
-
     def slm_positions(self, axis: int) -> Tensor:
         """Laboratory positions of the SLM's samples along one axis [m], shape ``(samples,)``, float64."""
         position = self.bench.slm.samples.coordinates(self._device)[axis].flatten()
@@ -302,6 +303,11 @@ class PSFRoute(Route):
             sparse[..., :: self.stride, :: self.stride] = objects
             objects = sparse
         return objects, (objects.shape[-2] - 1, objects.shape[-1] - 1)
+
+
+def _lit(matrix: Tensor, light: Tensor) -> Tensor:
+    """A transform in the light of one source, or those of several, one after the other."""
+    return matrix * light if light.ndim == 1 else (matrix * light.mT[:, None]).flatten(0, 1)
 
 
 def _stride(bench: FourF) -> int:
