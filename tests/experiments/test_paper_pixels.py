@@ -139,3 +139,13 @@ def test_equal_differences_of_few_seeds_give_no_interval():
     assert said == "Distillation, linear: +3.80 points in each seed, from which no interval follows."
     results[1]["test_accuracy"] += 0.01
     assert "+4.30 +- 6.35 points (95 %, paired by seed)" in distilled(results, "linear_kd", "linear")
+
+
+def test_a_loss_that_the_seeds_tell_is_not_called_no_effect():
+    results = [
+        {"row": row, "seed": seed, "test_accuracy": value}
+        for seed, alone, taught in ((0, 0.740, 0.700), (1, 0.742, 0.703), (2, 0.739, 0.698))
+        for row, value in (("linear", alone), ("linear_kd", taught))
+    ]
+    # Differences -4.0, -3.9 and -4.1 points: 4.303 (Student, 2 degrees) x 0.1 / sqrt(3).
+    assert distilled(results, "linear_kd", "linear") == "Distillation, linear: -4.00 +- 0.25 points (95 %, paired by seed)."

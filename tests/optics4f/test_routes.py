@@ -10,6 +10,7 @@ import torch
 from optics4f.config import load_bench
 from optics4f.elements.camera import Sensor
 from optics4f.field import Field
+from optics4f.light import SelfLuminous
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.sampling import SamplingError
 from tests.optics4f.benches import TINY, random_images, relative, small_bench, smooth_masks
@@ -295,6 +296,20 @@ def test_the_camera_holds_the_mean_share_of_pixels_lit_one_by_one(changes):
     shares = PSFRoute(bench).camera_efficiency()
     torch.testing.assert_close(shares, (landed / passed.view(35, 1)).mean(0), rtol=1e-9, atol=0)
     assert (shares < PSFRoute(bench).window_efficiency()).all()
+
+
+def test_a_self_luminous_pixel_sends_the_light_of_its_samples_lit_one_by_one():
+    alone = small_bench(object_shape=(10, 14), pixels_per_logical=1, fill_factor=1.0)
+    whole = small_bench(fill_factor=1.0)
+    whole.illumination.source = SelfLuminous()
+    for bench in (alone, whole):
+        bench.slm.set_values(smooth_masks(2, (48, 36)))
+    one_by_one = torch.eye(140, dtype=torch.float64).view(140, 1, 10, 14)
+    route = FourierLensRoute(alone)
+    with torch.no_grad():
+        passed = route.fourier_field(alone.object_field(one_by_one)).power
+        landed = alone.camera.integrated(route(one_by_one)).sum((-2, -1)) * alone.camera.grid.pitch**2
+    torch.testing.assert_close(PSFRoute(whole).camera_efficiency(), landed.sum(0) / passed.sum(), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("route", ROUTES)
