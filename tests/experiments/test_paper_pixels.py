@@ -148,4 +148,7 @@ def test_a_loss_that_the_seeds_tell_is_not_called_no_effect():
         for row, value in (("linear", alone), ("linear_kd", taught))
     ]
     # Differences -4.0, -3.9 and -4.1 points: 4.303 (Student, 2 degrees) x 0.1 / sqrt(3).
-    assert distilled(results, "linear_kd", "linear") == "Distillation, linear: -4.00 +- 0.25 points (95 %, paired by seed)."
+    assert (
+        distilled(results, "linear_kd", "linear")
+        == "Distillation, linear: -4.00 +- 0.25 points (95 %, paired by seed)."
+    )
