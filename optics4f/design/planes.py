@@ -274,9 +274,11 @@ def kernel_plane(bench: FourF, shape: tuple[int, int]) -> Plane:
 def _camera_axes(
     bench: FourF, shape: tuple[int, int], pitch: float, scale: float, shares: tuple[float, float]
 ) -> list[MatrixAxis]:
+    slm = bench.slm  # whose pixels stand where the routes have them, however many samples they have
+    positions = (there - off for there, off in zip(slm.samples.coordinates(), slm.off_axis, strict=True))
     return [
         MatrixAxis(
-            fourier_matrix((torch.arange(n, dtype=torch.float64) - n // 2) * pitch, positions, scale) * math.sqrt(share)
+            fourier_matrix((torch.arange(n, dtype=torch.float64) - n // 2) * pitch, there, scale) * math.sqrt(share)
         )
-        for n, positions, share in zip(shape, bench.slm.samples.coordinates(), shares, strict=True)
+        for n, there, share in zip(shape, positions, shares, strict=True)
     ]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from optics4f.design.planes import camera_plane, kernel_plane
 from optics4f.elements.slm import SLM
 from optics4f.grid import Grid
 from optics4f.memory_counts import Planes
@@ -103,3 +104,17 @@ def test_a_route_sees_that_pixels_were_exchanged_for_larger_ones_of_as_many_samp
 def test_memory_is_counted_for_the_transforms_that_are_made(shape, gaps):
     """Of an even number of pixels with several samples each the samples stand beside the axis: each gap has its own."""
     assert Planes.of(FourierLensRoute(small_bench(slm_shape=shape, samples_per_pixel=3))).gaps == gaps
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_planes_of_a_design_have_the_pixels_there_as_well(shape, samples):
+    """Light of one pixel has the phase of its middle, -2 pi u x / (lambda f2), at a node u near the axis."""
+    bench = small_bench(slm_shape=shape, samples_per_pixel=samples)
+    logical = -bench.magnification * bench.illumination.block * bench.illumination.grid.pitch
+    for plane, pitch in ((camera_plane(bench, (9, 7), 24e-6), 24e-6), (kernel_plane(bench, (5, 7)), logical)):
+        for axis, middle in zip((plane.rows, plane.columns), bench.slm.grid.coordinates(), strict=True):
+            node = (torch.arange(axis.nodes, dtype=torch.float64) - axis.nodes // 2) * pitch
+            wanted = torch.exp(-2j * math.pi * node[:, None] * middle.flatten() / (532e-9 * 0.15))
+            light = axis.matrix.unflatten(1, (-1, samples)).sum(-1)
+            torch.testing.assert_close(light / light.abs(), wanted, rtol=0, atol=1e-9)
