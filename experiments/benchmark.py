@@ -25,7 +25,7 @@ from optics4f.units import engineering
 
 from .peers import PROPAGATORS, Propagator
 from .runs import provenance, write_json, write_text
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 
 GRID = Grid((512, 512), 8e-6)
 WAVELENGTH, WAIST = 532e-9, 300e-6
@@ -230,6 +230,6 @@ def run_accuracy(console: Console, json_file: Path | None, markdown_file: Path |
     if markdown_file is not None:
         write_text(markdown_file, accuracy_markdown(rows, made_with))
     for quantity, (title, _) in QUANTITIES.items():
-        console.print(terminal(table_rows(rows, quantity), title))
+        print_table(table_rows(rows, quantity), title, console)
     if missing(rows):
-        console.print(terminal(missing(rows), "Not measured"))
+        print_table(missing(rows), "Not measured", console)

@@ -28,7 +28,7 @@ from optics4f.sampling import SamplingWarning
 
 from .benchmark_conv_speed import run_conv_speed
 from .runs import provenance, write_json, write_text
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 
 WAVELENGTH, FOCAL_LENGTH = 532e-9, 0.1
 SLM_NAME, SLM_SHAPE, SLM_PITCH = "holoeye-pluto-2.1", (1080, 1920), 8e-6
@@ -212,7 +212,6 @@ def run_conv(
     made_with = {**provenance(), "threads": torch.get_num_threads(), "seed": seed}
     table = table_rows(rows)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / "conv.json", {"provenance": made_with, "rows": rows})
         made = "\n".join(f"- {name}: {value}" for name, value in made_with.items())
         method = METHOD.format(rounds=rounds)
@@ -220,4 +219,4 @@ def run_conv(
         write_text(out / "conv.md", text)
         for name, figure in figures.items():
             (out / f"{name}.png").write_bytes(figure)
-    console.print(terminal(table, "Signed kernels on one SLM"))
+    print_table(table, "Signed kernels on one SLM", console)

@@ -20,7 +20,7 @@ from optics4f.sampling import SamplingWarning
 
 from .benchmark_floors import psf_floor
 from .runs import provenance, write_json, write_text
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 from .timing import SLOW, Step, interleaved, peak_memory
 
 WAVELENGTH, FOCAL_LENGTH = 532e-9, 0.2
@@ -194,11 +194,10 @@ def run_conv_speed(console: Console, out: Path | None, repetitions: int = REPETI
         torch.set_num_threads(threads)
     table = step_table(rows)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         made_with = {**provenance(), "threads": 1, "repetitions": repetitions}
         write_json(out / "conv_speed.json", {"provenance": made_with, "rows": rows})
         made = "\n".join(f"- {name}: {value}" for name, value in made_with.items())
         text = f"# A training step of OpticalConv2d\n\n{METHOD}\n\n{markdown(table)}\n## Made with\n\n{made}\n"
         write_text(out / "conv_speed.md", text)
-    console.print(terminal(table, "A training step of OpticalConv2d"))
+    print_table(table, "A training step of OpticalConv2d", console)
     return rows

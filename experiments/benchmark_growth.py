@@ -33,7 +33,7 @@ from optics4f.units import engineering
 from .benchmark_speed import PITCH, WAVELENGTH, floor_step, matched_4f, propagation_4f, psf_training
 from .processes import end_with_parent
 from .runs import provenance, write_json, write_text
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 from .timing import Step, _forget_high_water, _high_water, _resident
 
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
@@ -328,9 +328,8 @@ def run_growth(console: Console, out: Path | None, *, largest: int = SIZES[-1], 
     with console.status("growth") as status:
         rows = growth_rows(chosen, progress=status.update)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         made_with = {**provenance(), "threads": 1}
         write_json(out / "growth.json", {"provenance": made_with, "rows": rows})
         write_text(out / "growth.md", growth_page(rows, made_with))
         (out / "growth.png").write_bytes(growth_figure(rows))
-    console.print(terminal(exponent_table(rows), "Growth"))
+    print_table(exponent_table(rows), "Growth", console)

@@ -26,7 +26,7 @@ from optics4f.design import Target, gerchberg_saxton, image, spot_array
 from optics4f.quantization import levels_to_phase, phase_to_levels
 
 from .runs import provenance, write_json, write_text
-from .tables import markdown, percent, terminal
+from .tables import markdown, percent, print_table
 
 SHAPE, BITS = (1024, 1024), 8
 SLMSUITE_METHODS = ("WGS-Leonardo", "WGS-Kim")
@@ -272,4 +272,4 @@ def run_retrieval(
         write_json(json_file, {"provenance": made_with, "setting": setting, "rows": rows})
     if markdown_file is not None:
         write_text(markdown_file, retrieval_markdown(rows, made_with))
-    console.print(terminal(table_rows(rows), "Phase retrieval in equal time"))
+    print_table(table_rows(rows), "Phase retrieval in equal time", console)

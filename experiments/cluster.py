@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -75,14 +77,23 @@ class DaskWorkers:
         return blamed
 
     def _client(self) -> Any:
-        where = {"scheduler_file": self.address} if self.address.endswith(".json") else {"address": self.address}
         try:
+            where = self._where()
             return self.distributed.Client(**where, timeout=CONNECT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"cluster must be the address of a Dask scheduler that runs, got {self.address!r}: {error}. "
                 "Start one with: dask scheduler"
             ) from error
+
+    def _where(self) -> dict[str, str]:
+        """The address for a client, which would give up one that is none with a traceback when Python ends."""
+        if not self.address.endswith(".json"):
+            self.distributed.comm.get_address_host_port(self.address)
+            return {"address": self.address}
+        written = json.loads(Path(self.address).read_text(encoding="utf-8"))
+        self.distributed.comm.get_address_host_port(written.get("address", "") if isinstance(written, dict) else "")
+        return {"scheduler_file": self.address}
 
 
 @contextmanager

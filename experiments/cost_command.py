@@ -33,7 +33,7 @@ from .resolution_sweep import (
     spreads,
 )
 from .runs import write_json, write_jsonl, write_text
-from .tables import terminal
+from .tables import print_table
 
 
 def run_cost(configuration: CostConfiguration, out: Path, console: Console) -> dict:
@@ -97,9 +97,8 @@ def run_cost(configuration: CostConfiguration, out: Path, console: Console) -> d
         machine=made_on,
     )
     write_all(out, content, text, [*optics, *electronics], records)
-    console.print(
-        terminal(crossover_rows(_summary(crossovers)), "where optics begin to cost less than what was measured here")
-    )
+    title = "where optics begin to cost less than what was measured here"
+    print_table(crossover_rows(_summary(crossovers)), title, console)
     console.print(f"tables and figures: {out / 'cost.md'}")
     return content
 

@@ -17,6 +17,7 @@ from kd.data.images import DataSplits
 from kd.students import OpticalStudent
 from kd.training import evaluate
 from optics4f.bundle import Bundle, frames_of, predict_frames, write_bundle
+from optics4f.files import made_folder
 
 from .compare_cost import SystemCost, compare, price_rows, workload
 from .demo_report import write_report
@@ -26,7 +27,7 @@ from .hardware_cost import CostTable, OpticalCostSettings, optical_cost
 from .rows import ROWS
 from .runs import provenance, write_json, write_jsonl, write_text
 from .settings import Configuration, DemoSettings
-from .tables import accuracy_rows, fidelity_rows, interval, markdown, term_rows, terminal
+from .tables import accuracy_rows, fidelity_rows, interval, markdown, print_table, term_rows
 from .terms import Term
 from .training_pool import EVALUATION_SEED, load_data, train_all, trained
 
@@ -44,7 +45,7 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     data = load_data(settings)
     settings.bench.build_route(settings.bench.build())  # a bench that cannot be sampled is refused before training
     optical_cost(_completed(settings, settings.cost, macs=1))  # and a cost that cannot be computed, too
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
 
     folder = out / "checkpoints"
     accuracies = train_all(settings, folder, console)
@@ -84,9 +85,9 @@ def run_demo(configuration: Configuration, out: Path, console: Console) -> None:
     evaluation = evaluate(best, data.test, seed=EVALUATION_SEED)
     write_report(out / "report.html", configuration, metrics, best, evaluation, data)
 
-    console.print(terminal(accuracy_rows(rows), f"{data.name}: {len(data.test)} test images"))
-    console.print(terminal(fidelity_rows(fidelity), "fidelity: physical_kd, nothing retrained"))
-    console.print(terminal(cost["summary"], "cost of one image"))
+    print_table(accuracy_rows(rows), f"{data.name}: {len(data.test)} test images", console)
+    print_table(fidelity_rows(fidelity), "fidelity: physical_kd, nothing retrained", console)
+    print_table(cost["summary"], "cost of one image", console)
     console.print(kd_gain(rows)["verdict"])
     for path in (masks_path, out / "metrics.json", out / "report.html"):
         console.print(f"wrote {path}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import textwrap
@@ -11,18 +10,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optics4f.files import made_folder
+
 from .cluster import DaskWorkers
 from .fabrication_bench import HiddenSettings
 from .fabrication_run import BEFORE, FITTED, STATES
 from .fabrication_settings import Compensation, FabricationConfiguration
 from .local_pool import LocalPool
 from .paper import RowsFailed, run_paper
+from .paper_kept import read_results
 from .paper_run import checkpoint
 from .paper_settings import fingerprint
 from .paper_statistics import confidence, spread
 from .runs import provenance, write_jsonl, write_text
 from .sweep import Run, Workers, sweep
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 
 FUNCTION = "experiments.fabrication_run:fabrication_run"
 WANTED = 0.8
@@ -67,27 +69,18 @@ def run_fabrication(
         run_paper(configuration.paper, students, console, rows=rows, seeds=missing, cluster=cluster, workers=workers)
     common = {"config": str(configuration.path.resolve()), "students": str(trained.resolve())}
     common |= {"folder": str((out / f"states-{configuration.mark}").resolve()), "settings": configuration.mark}
-    Path(common["folder"]).mkdir(parents=True, exist_ok=True)
+    made_folder(common["folder"])
     summary = sweep([Run(FUNCTION, {**common, "seed": seed}) for seed in seeds], out, place, console)
-    results = sorted(read_results(out, configuration.mark), key=lambda result: result["seed"])
+    results = sorted(read_results(out, configuration.mark, function=FUNCTION), key=lambda result: result["seed"])
     if results:
         name = f"fabrication_{configuration.name}"
         write_jsonl(out / f"{name}.jsonl", (line for result in results for line in lines_of(result, configuration)))
         write_text(out / f"{name}.md", page(configuration, results))
-        console.print(terminal(table_rows(results), name))
+        print_table(table_rows(results), name, console)
     if summary.failed:
         reason = next(iter(summary.failed.values()))
         raise RowsFailed(f"{len(summary.failed)} of {len(seeds)} runs failed, one with: {reason}")
     return results
-
-
-def read_results(out: Path, mark: str) -> list[dict]:
-    """What the finished runs with these settings returned."""
-    path = out / "results.jsonl"
-    if not path.is_file():
-        return []
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return [r["result"] for r in lines if r["function"] == FUNCTION and r["arguments"]["settings"] == mark]
 
 
 def lines_of(result: Mapping, configuration: FabricationConfiguration) -> list[dict]:

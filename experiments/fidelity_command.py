@@ -21,7 +21,7 @@ from .fidelity_settings import FidelityConfiguration
 from .local_pool import LocalPool
 from .runs import provenance, write_jsonl, write_text
 from .sweep import Run, Workers, sweep
-from .tables import terminal
+from .tables import print_table
 
 TRAIN, EVALUATE = "experiments.fidelity_runs:train_student", "experiments.fidelity_runs:evaluate_student"
 
@@ -91,8 +91,8 @@ def run_fidelity(
             part.write_bytes(draw(ledger))
     command = f"python -m experiments fidelity {configuration.path}"
     write_text(out / "fidelity.md", report(configuration, ledger, command=command, machine=provenance()))
-    console.print(terminal(summary_rows(ledger), "each effect, the worst first"))
-    console.print(terminal(bench_rows(ledger), "together"))
+    print_table(summary_rows(ledger), "each effect, the worst first", console)
+    print_table(bench_rows(ledger), "together", console)
     console.print(verdict(ledger))
     console.print(f"tables and figures: {out / 'fidelity.md'}", soft_wrap=True)
     return ledger

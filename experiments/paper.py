@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,22 @@ from pathlib import Path
 from rich.console import Console
 from torch import nn
 
+from optics4f.files import made_folder
+
 from .cluster import DaskWorkers
 from .local_pool import LocalPool
 from .paper_finish import finish_words, take_students
+from .paper_kept import read_record, read_results
 from .paper_made_with import coverage, made_with, other_teachers
 from .paper_pixels import pixel_words
 from .paper_rows import PAPER_ROWS, PaperRow
 from .paper_run import load_data
-from .paper_settings import PaperConfiguration, fingerprint
+from .paper_settings import SEEDS, PaperConfiguration, fingerprint
 from .paper_statistics import SCOPE, by_row, distilled, rounded_up, spread
 from .paper_teachers import take_teachers
 from .runs import write_jsonl, write_text
 from .sweep import Run, Summary, Workers, alone_in, sweep
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 from .training_device import training_device
 
 FUNCTION = "experiments.paper_run:paper_row"
@@ -89,11 +91,13 @@ def run_paper(
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
         raise ValueError(f"rows must be of {', '.join(table.rows)}, got {', '.join(unknown)}.")
-    if any(seed < 0 for seed in seeds):
-        raise ValueError(f"seed must be 0 or more, got {min(seeds)}.")
+    if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
+        raise ValueError(f"seed must be from 0 to {SEEDS - 1}, got {wrong[0]}.")
     chosen = [row for row in table.rows if row in rows or not rows]
     if any(table.rows[row].taught for row in chosen) and "teacher" not in chosen:
         chosen.insert(0, "teacher")
+    if students and chosen == ["teacher"]:
+        raise ValueError("students must be left out where the teacher alone is asked for: it is none of them.")
     if missing := [place for place in students if not place.exists()]:
         raise ValueError(f"{missing[0]} must be a folder with students, got none there.")
     if cluster is not None and workers is not None:
@@ -106,7 +110,9 @@ def run_paper(
     common = {"config": str(configuration.path.resolve()), "folder": str((out / f"checkpoints-{mark}").resolve())}
     common["settings"] = mark
     folder = Path(common["folder"])
-    if teachers and "teacher" in chosen:
+    if teachers and "teacher" not in chosen:
+        console.print("No row that was asked for is taught: --teachers was not needed.")
+    elif teachers:
         _take(configuration, seeds, teachers, out, folder, console, table)
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
     failed: dict[str, str] = {}
@@ -142,7 +148,7 @@ def _take(
     def build(seed: int) -> nn.Module:
         return table.rows["teacher"].build(settings, data, seed)
 
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     try:
         with alone_in(out):
             taken = take_teachers(settings, data, build, seeds=seeds, places=teachers, folder=folder)
@@ -172,7 +178,7 @@ def _take_students(
     def build(row: str, seed: int) -> nn.Module:
         return table.rows[row].build(settings, data, seed)
 
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     with alone_in(out):
         taken = take_students(settings, data, build, rows=taught, seeds=seeds, places=students, folder=folder)
     told = ", ".join(f"{row} of seed {seed}" for row, seed in taken)
@@ -207,7 +213,7 @@ def record_paper(
         kept = folder / f"{configuration.name}.jsonl"
         if folder != record and not kept.is_file() and not (folder / "results.jsonl").is_file():
             raise ValueError(f"{folder} must hold finished runs or a record of {configuration.name}, got neither.")
-        for result in (*read_results(folder, mark, function=table.function), *read_record(kept, mark, table)):
+        for result in (*read_results(folder, mark, function=table.function), *read_record(kept, mark, table.rows)):
             found.setdefault((result["row"], result["seed"]), result)
     if not found:
         looked = ", ".join(str(folder) for folder in folders)
@@ -222,10 +228,10 @@ def _write(
     results, name = in_order(found, table), configuration.name
     told = {"config": configuration.path.name, "settings": fingerprint(configuration.text)}
     page = table_text(configuration, results, table) + made_with(results)  # before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     write_jsonl(folder / f"{name}.jsonl", ({**result, **told} for result in results))
     write_text(folder / f"{name}.md", page)
-    console.print(terminal(table.lines(results), name))
+    print_table(table.lines(results), name, console)
     console.print(table.words(results))
     return results
 
@@ -252,38 +258,6 @@ def _shortest_last(run: Run, table: PaperTable) -> tuple[bool, bool]:
     """The longest first: the last to finish should be short."""
     row = run.arguments["row"]
     return "physical" not in row, not table.rows[row].taught
-
-
-def read_results(out: Path, mark: str, *, function: str = FUNCTION) -> list[dict]:
-    """What the finished runs with these settings returned."""
-    path = out / "results.jsonl"
-    if not path.is_file():
-        return []
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return [r["result"] for r in lines if r["function"] == function and r["arguments"]["settings"] == mark]
-
-
-def read_record(path: Path, mark: str, table: PaperTable) -> list[dict]:
-    """The runs with these settings in ``SET.jsonl``, whose own folder may be gone.
-
-    Raises:
-        ValueError: A line that is no run of this table.
-    """
-    if not path.is_file():
-        return []
-    found = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            one = json.loads(line)
-            known = one["row"] in table.rows and isinstance(one["seed"], int) and isinstance(one["images"], dict)
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            advice = "Mend it, or write elsewhere."
-            raise ValueError(f"{path}:{number} must be a run of this table, got {line[:60]!r}. {advice}")
-        if one.get("settings") == mark:
-            found.append(one)
-    return found
 
 
 def table_rows(results: Sequence[Mapping]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -32,18 +33,25 @@ def other_teachers(results: Sequence[Mapping]) -> str:
     others = [r for r, by, table in taught if by and table and by != table]
     unknown = [r for r, by, table in taught if (by is None) != (table is None)]
 
-    def told(rows: Sequence[Mapping]) -> str:
-        return ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(rows).items())
-
     words = []
     if others:
         another = "another training of the teacher, with the same settings and seed, than that of the table"
-        words.append(f"Taught by {another}: {told(others)}.")
+        words.append(f"Taught by {another}: {_told(others)}.")
     if unknown:
-        words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {told(unknown)}.")
+        words.append(f"Not known to be taught by this teacher, for one of the two has no digest: {_told(unknown)}.")
     if elsewhere := [r for r in results if r.get("trained_for_another_table")]:
-        words.append(f"Trained for another table, with the settings that count for them: {told(elsewhere)}.")
+        words.append(f"Trained for another table, with the settings that count for them: {_told(elsewhere)}.")
     return " ".join(words)
+
+
+def _untimed(results: Sequence[Mapping]) -> str:
+    """Which runs' ``duration_seconds`` leaves out processes before the last, in words: early records do."""
+    less = [r for r in results if r.get("duration_seconds", math.inf) < (r.get("training_seconds") or 0)]
+    return f"\nOf the last of several processes alone is `duration_seconds` of {_told(less)}.\n" if less else ""
+
+
+def _told(rows: Sequence[Mapping]) -> str:
+    return ", ".join(f"{row} ({', '.join(map(str, sorted(seeds)))})" for row, seeds in by_row(rows).items())
 
 
 def made_with(results: Sequence[Mapping]) -> str:
@@ -52,4 +60,5 @@ def made_with(results: Sequence[Mapping]) -> str:
     rows = "\n".join(f"- {commit or 'unknown'}: {count}" for commit, count in ran.items())
     here = provenance()
     wrote = "\n".join(f"- {key}: {here[key]}" for key in ("commit", "optics4f", "torch", "python", "created_utc"))
-    return f"## Made with\n\nRuns by the commit of their code:\n\n{rows}\n\nThis page was written with:\n\n{wrote}\n"
+    ran_with = f"Runs by the commit of their code:\n\n{rows}\n{_untimed(results)}"
+    return f"## Made with\n\n{ran_with}\nThis page was written with:\n\n{wrote}\n"

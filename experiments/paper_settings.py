@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kd.data.catalogue import DATASETS
+from kd.data.catalogue import DATASETS, checked_options
 from kd.training import TrainingSettings
 from optics4f.config import BenchSpecification, ConfigError, Specification, read_toml, validated
+
+SEEDS = 2**32  # what generators take: torch 64 bits, scikit-learn 32
 
 
 class PaperData(Specification):
@@ -25,7 +27,7 @@ class PaperData(Specification):
 class PaperModels(Specification):
     """``[models]``: what all rows share."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=SEEDS)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
     teacher: Literal["conv", "alexnet", "resnet", "unet"] = "conv"  # unet: of class maps
     teacher_width: int = Field(16, ge=1)
     kernel_size: int = Field(7, ge=1)  # of the digital rows; that of the masks is free
@@ -106,17 +108,47 @@ def load_paper(path: str | Path) -> PaperConfiguration:
     found = PaperConfiguration(settings, text, Path(path))
     if found.name in ("", "results", "timing"):  # a sweep's own files in the same folder
         raise ConfigError(f"{path} must have a name of its own for its table, got {found.name!r}. Call it otherwise.")
-    known = DATASETS.get(settings.data.name)
+    _refuse_other_images(found)
+    return found
+
+
+def _refuse_other_images(configuration: PaperConfiguration) -> None:
+    """What images of the named set cannot be, before hours of training find it.
+
+    Raises:
+        ConfigError: An option that its loader does not take, a size that the object has not, what class maps or
+            classes have not.
+    """
+    settings, path = configuration.settings, configuration.path
+    models, known = settings.models, DATASETS.get(settings.data.name)
+    maps = known is not None and known.task == "segmentation"
+    try:
+        options = checked_options(settings.data.name, settings.data.options)
+    except ValueError as error:
+        raise ConfigError(f"{path}: data.options: {error}") from error
+    if (models.teacher == "unet") != maps:
+        teachers = "unet" if maps else "conv, alexnet or resnet"
+        labels = "a class map" if maps else "one class"
+        raise ConfigError(
+            f"{path}: models.teacher must be {teachers} for {settings.data.name}, whose images have {labels} each, "
+            f"got {models.teacher}."
+        )
+    size, (height, width) = options.get("size"), settings.bench.object.shape
+    shown = (size, size) if isinstance(size, int) else size
+    if shown is not None and (height != shown[0] or width not in (shown[1], 3 * shown[1])):
+        raise ConfigError(
+            f"{path}: bench.object.shape must be [{shown[0]}, {shown[1]}] for images of data.options.size, or "
+            f"[{shown[0]}, {3 * shown[1]}] in colour, got [{height}, {width}]."
+        )
     for name in ("teacher", "student", *(["finish"] if settings.finish else [])):
-        if getattr(settings, name).class_balance and known is not None and known.task != "segmentation":
+        if getattr(settings, name).class_balance and not maps:
             raise ConfigError(
                 f"{path}: {name}.class_balance must be 0 for {settings.data.name}, whose images have one class each."
             )
-    if known is not None and known.task == "segmentation" and (models.dropout or models.filters):
+    if maps and (models.dropout or models.filters):
         raise ConfigError(
             f"{path}: models.dropout and filters must be left out for {settings.data.name}: a decoder has none."
         )
-    return found
 
 
 def fingerprint(text: str) -> str:

@@ -14,7 +14,7 @@ from .benchmark_floors import copy_bandwidth, moved_row, propagation_4f_bytes
 from .benchmark_peers import versions
 from .benchmark_speed import cases, measure, propagation_4f
 from .runs import provenance, write_json, write_text
-from .tables import markdown, terminal
+from .tables import markdown, print_table
 
 METHOD = """\
 A step is images in, light at the image plane, a loss, and the gradient of the masks, with everything that a training
@@ -80,10 +80,10 @@ def run_speed(
         figure.parent.mkdir(parents=True, exist_ok=True)
         figure.write_bytes(speed_figure(rows))
         write_text(markdown_file, _page(rows, moved, made_with, figure.name))
-    console.print(terminal(table_rows(rows), "Speed and memory"))
-    console.print(terminal(other_rows(rows), "Beside others"))
+    print_table(table_rows(rows), "Speed and memory", console)
+    print_table(other_rows(rows), "Beside others", console)
     if moved:
-        console.print(terminal(moved_table(moved), "Bytes that must move"))
+        print_table(moved_table(moved), "Bytes that must move", console)
     return rows
 
 

@@ -31,7 +31,7 @@ from .paper_rows import PAPER_ROWS
 from .resolution_sweep import QUANTITIES, Curve, Quantity, captures, electronic_curve, fixed_energy
 from .runs import write_json, write_jsonl, write_text
 from .student_cost_report import cost_rows, report
-from .tables import terminal
+from .tables import print_table
 
 
 class _Table(BaseModel):
@@ -220,8 +220,8 @@ def run_student_cost(asked: StudentCost, out: Path, console: Console) -> dict[st
     write_jsonl(out / f"{name}_inference.jsonl", (record.to_row() | {"machine": made_on} for record in records))
     write_json(out / f"{name}.json", content)
     write_text(out / f"{name}.md", text)
-    console.print(terminal(content["accuracy"], "who does as well"))
-    console.print(terminal(cost_rows(content, all_modelled=False), "what one image costs"))
+    print_table(content["accuracy"], "who does as well", console)
+    print_table(cost_rows(content, all_modelled=False), "what one image costs", console)
     console.print(f"tables: {out / f'{name}.md'}")
     return content
 

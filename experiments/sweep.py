@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import torch
 from rich.console import Console
 
+from optics4f.files import made_folder
+
 from .processes import terminated_like_ctrl_c
 from .progress import progress
 from .runs import write_jsonl
@@ -99,7 +101,7 @@ def sweep(runs: Iterable[Run], out: Path, workers: Workers, console: Console) ->
     runs = list(runs)
     if len({run.key for run in runs}) < len(runs):
         raise ValueError(f"runs must differ, got {len(runs)} of which {len({r.key for r in runs})} do. Vary the seed.")
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     with alone_in(out), terminated_like_ctrl_c():
         store = _Store(out, runs)
         waiting = [run for run in runs if run.key not in store.results]
@@ -129,7 +131,7 @@ class _Store:
     def __init__(self, out: Path, runs: Sequence[Run]) -> None:
         self.paths = out / "results.jsonl", out / "timing.jsonl"
         self.order = {run.key: run for run in runs}
-        old, timing = (_read(path) for path in self.paths)
+        old, timing = read_runs(self.paths[0]), _read(self.paths[1], ())
         self.others = {key: row for key, row in old.items() if key not in self.order}
         self.results = {key: row for key, row in old.items() if key in self.order}
         self.timing = timing
@@ -173,17 +175,28 @@ class _Store:
         self.write()
 
 
-def _read(path: Path) -> dict[str, dict]:
+def read_runs(path: Path) -> dict[str, dict]:
+    """The finished runs in a sweep's ``results.jsonl`` by their keys; none where there is no file.
+
+    Raises:
+        ValueError: A line that is none of a sweep.
+    """
+    return _read(path, ("function", "arguments", "result"))
+
+
+def _read(path: Path, needed: Sequence[str]) -> dict[str, dict]:
     if not path.exists():
         return {}
     rows = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
+            if missing := [name for name in needed if name not in row]:
+                raise KeyError(missing[0])
             rows[row["key"]] = row
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}:{number} must be a JSON object with a key, got {line[:60]!r}. Remove the line, or the file."
+                f"{path}:{number} must be a line of a sweep, got {line[:60]!r}. Remove the line, or the file."
             ) from error
     return rows
 

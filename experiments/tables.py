@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from optics4f.units import engineering
+
+SHORT = 24  # characters: what is longer is a sentence, and may be broken over lines
 
 
 def percent(value: float) -> str:
@@ -75,11 +80,52 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def terminal(rows: Sequence[Mapping[str, str]], title: str) -> Table:
-    """The same for a terminal."""
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    return table
+def print_table(rows: Sequence[Mapping[str, str]], title: str, console: Console) -> None:
+    """The same on a terminal: the columns that fit beside each other, from the first on, and the names of the others.
+
+    No number is broken over lines, headings and sentences are. What no terminal shows, such as a file, has every
+    column on lines as long as they need.
+
+    Args:
+        rows: As for :func:`markdown`.
+        title: Stands above.
+        console: Where; its width counts.
+    """
+    names = list(rows[0])
+    cells = {name: [str(row[name]) for row in rows] for name in names}
+    room = console.width if console.is_terminal else None
+    widths = {name: _width(name, cells[name], whole=room is None) for name in names}
+    shown = names if room is None else _leading(widths, room)
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for name in shown:
+        long = _is_text(cells[name]) and room is not None
+        heading = "\n".join(wrap(name, widths[name], break_long_words=False))
+        table.add_column(heading, no_wrap=not long, min_width=widths[name])
+    for row in range(len(rows)):
+        table.add_row(*(escape(cells[name][row]) for name in shown))
+    if hidden := names[len(shown) :]:
+        table.caption = f"For want of width without: {', '.join(hidden)}."
+    if room is None:
+        table.width = _together(list(widths.values()))
+    console.print(table, crop=False)
+
+
+def _is_text(cells: Sequence[str]) -> bool:
+    return max(map(len, cells)) > SHORT
+
+
+def _width(name: str, cells: Sequence[str], *, whole: bool) -> int:
+    """What a column needs: its longest number, or a little of its longest sentence; and each word of its heading."""
+    needed = max(map(len, cells))
+    return max(needed if whole else min(needed, SHORT), *map(len, name.split()))
+
+
+def _together(widths: Sequence[int]) -> int:
+    return sum(widths) + 3 * len(widths) + 1  # a space at either side, and the lines
+
+
+def _leading(widths: Mapping[str, int], room: int) -> list[str]:
+    """The first columns, as many as there is room for; one at least."""
+    names = list(widths)
+    fitting = (n for n in range(len(names), 1, -1) if _together([widths[name] for name in names[:n]]) <= room)
+    return names[: next(fitting, 1)]

@@ -72,6 +72,8 @@ def checkpoint_facts(path: str | Path) -> dict[str, Any]:
 def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name, and what was saved beside them."""
     safetensors = extra("safetensors", "safetensors")
+    if Path(path).is_dir():
+        raise ValueError(f"{path} must be a safetensors file, got a folder. Name a file in it.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

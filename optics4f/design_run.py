@@ -18,7 +18,7 @@ from .design_config import DESCENT, DesignedBench, DesignSpecification
 from .design_tiles import Result, design_tiles
 from .elements import SLM
 from .field import intensity
-from .files import refuse_overwriting, written_whole
+from .files import made_folder, refuse_overwriting, written_whole
 from .fourf import FourF
 from .grid import Grid
 from .plotting import (
@@ -75,7 +75,7 @@ def run_design(config: Path, out: Path) -> dict:
     tiled = target.kind == "tiles"
     with errors_located(stated.bench):
         bundle, metrics, figures = (design_tiles if tiled else _pattern)(stated, bench, text)
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     write_bundle(out / "masks.h5", bundle)
     for name, figure in figures.items():
         with written_whole(out / name) as part:

@@ -24,7 +24,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         The name to write to, in the same folder (a rename is atomic on one file system only).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     _remove_left_behind(path)
     part = path.with_name(f"{_prefix(path)}{os.getpid()}.part")
     try:
@@ -34,6 +34,20 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def made_folder(path: str | Path) -> Path:
+    """A folder to write results to, with all above it, made if need be.
+
+    Raises:
+        NotADirectoryError: A file is there, or above it.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(f"{path} must be a folder, got a file there. Name another folder.") from error
+    return path
 
 
 def _prefix(path: Path) -> str:

@@ -490,7 +490,7 @@ EXPERIMENTS = {
         *("cost_report", "cost_settings", "electronics_sweep", "gpu_cost", "hardware_cost", "measured_inference"),
         *("resolution_sweep", "runs", "tables", "optics4f.files"),
     },
-    "sweep": {"processes", "progress", "runs"},
+    "sweep": {"processes", "progress", "runs", "optics4f.files"},
     "local_pool": {"processes", "optics4f.console", "sweep"},
     "cluster": {"sweep"},
     "sweep_command": {"cluster", "local_pool", "sweep", "optics4f.config"},
@@ -528,6 +528,7 @@ EXPERIMENTS = {
     "paper": {
         *("paper_statistics", "cluster", "local_pool", "paper_rows", "paper_settings", "runs", "sweep", "tables"),
         *("training_device", "paper_teachers", "paper_pixels", "paper_run", "paper_made_with", "paper_finish"),
+        *("paper_kept", "optics4f.files"),
     },
     "paper_finish": {
         *("paper_settings", "paper_teachers", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.students"),
@@ -536,6 +537,7 @@ EXPERIMENTS = {
     "paper_teachers": {
         *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),
     },
+    "paper_kept": {"sweep"},
     "paper_made_with": {"paper_settings", "paper_statistics", "runs"},
     "paper_pixels": {"paper_settings", "paper_statistics", "optics4f.config", "optics4f.sampling"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
@@ -589,7 +591,7 @@ EXPERIMENTS = {
     },
     "demo": {
         *("compare_cost", "demo_report", "fidelity", "gpu_cost", "hardware_cost", "rows", "runs", "settings"),
-        *("tables", "terms", "training_pool", "optics4f.bundle"),
+        *("tables", "terms", "training_pool", "optics4f.bundle", "optics4f.files"),
         *("kd.complexity", "kd.data.images", "kd.students", "kd.training"),
     },
     "__main__": {
@@ -638,7 +640,9 @@ EXPERIMENTS = {
         "fabrication_run",
         "fabrication_settings",
         "local_pool",
+        "optics4f.files",
         "paper",
+        "paper_kept",
         "paper_run",
         "paper_settings",
         "runs",

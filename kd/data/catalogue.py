@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from kd.data.cifar import load_cifar10
 from kd.data.digits import load_digits
@@ -209,11 +212,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False, *
             )
         entry = DataSet(name, partial(load_folders, name=name), (name,))
     known = inspect.signature(entry.loader).parameters
-    if "grey" not in known:
-        options.pop("grey", None)
-    if unknown := sorted(options.keys() - known.keys()):
-        takes = [option for option in known if option not in ("folder", "name", "classes", "download", "group")]
-        raise ValueError(f"{entry.title} must be asked for with {', '.join(takes)}, got {', '.join(unknown)}.")
+    options = _checked(entry, options)
     if not entry.folders:
         return entry.loader(**options)
     if "download" in known:  # scikit-learn keeps its own place and checks its own sums
@@ -224,3 +223,36 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False, *
         there = (folder for folder in entry.folders if filled(base / folder))
         fetch(entry.files, base, next(there, entry.folders[0]))
     return entry.loader(locate(entry.title, base, entry.folders, entry.how_to_get(name)), **options)
+
+
+def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of :func:`load`, as the set's loader takes them.
+
+    Args:
+        name: As for :func:`load`; no file is looked at.
+        options: As a file gives them: a list stands for a tuple.
+
+    Raises:
+        ValueError: An unknown option, or a value of another type.
+    """
+    return _checked(DATASETS.get(name) or DataSet(name, partial(load_folders, name=name), (name,)), options)
+
+
+def _checked(entry: DataSet, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = inspect.signature(entry.loader, eval_str=True).parameters
+    options = {option: value for option, value in options.items() if option in known or option != "grey"}
+    if unknown := sorted(options.keys() - known.keys()):
+        takes = [option for option in known if option not in ("folder", "name", "classes", "download", "group")]
+        raise ValueError(f"{entry.title} must be asked for with {', '.join(takes)}, got {', '.join(unknown)}.")
+    return {option: _of_type(option, value, known[option].annotation) for option, value in options.items()}
+
+
+def _of_type(option: str, value: Any, expected: Any) -> Any:  # noqa: ANN401
+    """A value as the annotation of a loader has it."""
+    if callable(value):
+        return value
+    try:
+        return TypeAdapter(expected).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise ValueError(f"{option} must be {why}, got {value!r}.") from error

@@ -41,6 +41,12 @@ def test_every_row_builds_and_only_the_linear_ones_are_linear(small):
             model.reseed(0)
         with torch.no_grad():
             assert model.eval()(data.test.images[:3]).shape == (3, 10), name
+        if name.startswith("physical_linear"):
+            front = model.front_end
+            with torch.no_grad():
+                frames = front.bench.detect(front.light(data.train.images[:64]))
+            filled = frames.max().item() * front.bench.camera.exposure  # of the full well
+            assert filled == pytest.approx(0.25, abs=2**-11), name
         if name != "teacher":
             assert (nonlinearity(model, data) < 1e-4) == row.linear, name
 
@@ -193,13 +199,28 @@ def test_the_benches_of_all_tables_can_be_sampled(path):
         (("digits", "--row", "phisical"), "physical"),
         (("nothing.toml",), "nothing.toml"),
         (("digits", "--cluster", "tcp://x:1", "--workers", "2"), "workers"),
-        (("digits", "--row", "readout_only", "--seed", "-3"), "seed must be 0 or more, got -3"),
+        (("digits", "--row", "readout_only", "--seed", "-3"), "seed must be from 0 to 4294967295, got -3"),
+        (
+            ("digits", "--row", "readout_only", "--seed", str(2**32)),
+            "seed must be from 0 to 4294967295, got 4294967296",
+        ),
+        (("digits", "--row", "teacher", "--students", "."), "students must be left out where the teacher alone is"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments, word, tmp_path):
     printed = CliRunner().invoke(app, ["paper", *arguments, "--out", str(tmp_path / "out")], env={"COLUMNS": "200"})
     assert printed.exit_code == 2
     assert word in printed.output and "Traceback" not in printed.output
+
+
+def test_a_file_in_place_of_the_folder_is_told_of_and_stays(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for where in ("out", "out/below"):
+        arguments = ["paper", "digits", "--row", "readout_only", "--seed", "0", "--out", str(tmp_path / where)]
+        printed = CliRunner().invoke(app, arguments)
+        assert printed.exit_code == 2
+        assert f"{tmp_path / where} must be a folder, got a file there" in " ".join(printed.output.split())
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_images_that_are_not_there_are_named(monkeypatch, tmp_path):

@@ -45,7 +45,8 @@ def finished(folder: Path, results: list[dict], mark: str | None = None) -> Path
     """A folder as the command leaves it."""
     mark = fingerprint((CONFIGURATIONS / "paper_digits.toml").read_text()) if mark is None else mark
     folder.mkdir()
-    lines = ({"function": FUNCTION, "arguments": {"settings": mark}, "result": result} for result in results)
+    runs = ({"function": FUNCTION, "arguments": {"settings": mark}, "result": result} for result in results)
+    lines = ({"key": str(number), **run} for number, run in enumerate(runs))
     (folder / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     return folder
 
@@ -117,6 +118,16 @@ def test_what_is_no_record_is_one_line_and_stays(text, tmp_path, untrained):
     code, said = command("--out", runs, "--record", record)
     assert code == 2 and "digits.jsonl:1 must be a run of this table" in said and "Traceback" not in said
     assert (record / "digits.jsonl").read_text() == text + "\n" and len(list(record.iterdir())) == 1
+
+
+@pytest.mark.parametrize("text", ['{"key": "a", "function', '{"key": "a"}', "[1]", "3"])
+def test_runs_that_are_none_are_one_line(text, tmp_path, untrained):
+    runs = finished(tmp_path / "runs", [line("teacher", 0)])
+    with (runs / "results.jsonl").open("a") as file:
+        file.write(text)
+    code, said = command("--out", runs, "--record", tmp_path / "record")
+    assert code == 2 and "results.jsonl:2 must be a line of a sweep" in said and "Traceback" not in said
+    assert not (tmp_path / "record").exists()
 
 
 def test_nothing_is_written_where_the_page_cannot_be(tmp_path, untrained):
@@ -207,6 +218,17 @@ def test_the_page_says_which_rows_another_teacher_taught():
     said = other_teachers(results)
     assert said.startswith("Taught by another training") and said.endswith("the table: sclc_kd (1, 2), linear_kd (3).")
     assert said in table_text(load_paper(CONFIGURATIONS / "paper_digits.toml"), results, CLASSIFICATION)
+
+
+def test_the_page_says_whose_duration_leaves_out_what_came_before():
+    results = [
+        line("teacher", 0, duration_seconds=8.9, training_seconds=1812.5),
+        line("linear", 1, duration_seconds=12.0, training_seconds=11.0),
+        line("linear", 2, duration_seconds=1.0),
+        line("linear", 3, duration_seconds=1.0, training_seconds=None),
+    ]
+    assert "\n\nOf the last of several processes alone is `duration_seconds` of teacher (0).\n\n" in made_with(results)
+    assert "processes alone" not in made_with(results[1:])
 
 
 def test_the_commits_of_the_rows_stand_apart_from_that_of_the_page(monkeypatch):

@@ -131,6 +131,7 @@ def test_the_penalty_is_part_of_every_step():
             "sclc_pools must divide the 32 rows of the image and leave the 4 of .*, got 16 in all",
         ),
         ("root = 0.01", "root must be 0 without filters or hidden layers, got 0.01"),
+        ('teacher = "unet"', "teacher must be conv, alexnet or resnet for digits, whose images have one class each"),
     ],
 )
 def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
@@ -139,6 +140,34 @@ def test_what_a_readout_cannot_use_is_refused(tmp_path, lines, refusal):
     assert "hidden" not in text and "sclc" not in text
     path.write_text(text.replace("pool = 4", f"pool = 4\n{lines}"))
     with pytest.raises(ConfigError, match=refusal):
+        load_paper(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        (
+            "size = 20",
+            r"bench.object.shape must be \[20, 20\] for images of data.options.size, or \[20, 60\] in colour",
+        ),
+        ('size = "32"', "data.options: size must be a valid integer, got '32'"),
+        ("sise = 32", "data.options: digits must be asked for with size, .*, got sise"),
+    ],
+)
+def test_images_that_the_bench_does_not_show_are_refused_before_anything_is_trained(tmp_path, options, refusal):
+    path, text = tmp_path / "size.toml", (CONFIGURATIONS / "paper_digits.toml").read_text()
+    assert "size = 32" in text
+    path.write_text(text.replace("size = 32", options))
+    with pytest.raises(ConfigError, match=refusal):
+        load_paper(path)
+
+
+def test_class_maps_have_their_own_teacher(tmp_path):
+    path, text = tmp_path / "paper_maps.toml", (CONFIGURATIONS / "paper_camvid.toml").read_text()
+    path.write_text(text.replace('teacher = "unet"', 'teacher = "resnet"'))
+    with pytest.raises(
+        ConfigError, match="teacher must be unet for camvid, whose images have a class map each, got re"
+    ):
         load_paper(path)
 
 

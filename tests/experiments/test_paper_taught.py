@@ -81,7 +81,8 @@ def test_a_row_has_a_teacher_exactly_if_it_is_taught_and_that_of_the_checkpoint(
         calls[label] = (schedule, seed, objective, None if teacher is None else weights(teacher))
         with torch.no_grad():
             next(model.readout.parameters() if isinstance(model, Student) else model.parameters()).add_(1)
-        return [epoch(1.0)]
+        worse = epoch(2.0) | {"validation_accuracy": 0.25, "restored": False}
+        return [worse, epoch(1.0) | {"epoch": 2}, worse | {"epoch": 3}]
 
     monkeypatch.setattr(paper_run, "fit", spy)
     task = replace(FEW, measured=lambda model, data: {})
@@ -99,6 +100,7 @@ def test_a_row_has_a_teacher_exactly_if_it_is_taught_and_that_of_the_checkpoint(
         assert (seed, objective) == (5, None), row
         assert schedule == (settings.teacher if row == "teacher" else settings.student), row
         own = load_file(checkpoint(tmp_path / row, row, 5)) if row == "teacher" else None
+        assert [found[row][key] for key in ("epoch", "validation_accuracy", "training_seconds")] == [2, 0.5, 5.0], row
         assert found[row].get("weights") == (None if own is None else digest(own)), row
         assert found[row].get("taught_by") == (digest(taught_by.state_dict()) if row in taught else None), row
 
@@ -139,12 +141,17 @@ class Rectified(nn.Module):
         return (images - 0.5).relu()
 
 
+class HardlyBent(nn.Module):
+    def forward(self, images):
+        return images + 1e-3 * images**2
+
+
 class Dark(nn.Module):
     def forward(self, images):
         return 0 * images
 
 
-@pytest.mark.parametrize("front_end", [Rectified(), Dark()], ids=["bent", "dark"])
+@pytest.mark.parametrize("front_end", [Rectified(), HardlyBent(), Dark()], ids=["bent", "hardly", "dark"])
 def test_a_row_that_should_be_linear_and_is_not_is_refused(small, tmp_path, monkeypatch, front_end):
     """Nothing at all comes out of the dark one: its deviation is 0 / 0, which is no proof."""
     row = PaperRow(lambda settings, data, seed: Student(front_end, readout(settings, data, 1)), "bent", linear=True)

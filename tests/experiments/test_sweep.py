@@ -116,7 +116,7 @@ def test_a_damaged_file_of_results_is_refused_by_line(tmp_path):
     sweep(noise_runs(2), tmp_path, Here(), QUIET)
     path = tmp_path / "results.jsonl"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ValueError, match=r"results\.jsonl:2 must be a JSON object with a key"):
+    with pytest.raises(ValueError, match=r"results\.jsonl:2 must be a line of a sweep"):
         sweep(noise_runs(3), tmp_path, Here(), QUIET)
 
 

@@ -105,6 +105,28 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
         sweep(grid("sweep_runs:noise", {"seed": [1]}, {"size": 3}), tmp_path, DaskWorkers("tcp://127.0.0.1:9"), QUIET)
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("localhost", "missing port number"),
+        ("", "missing port number"),
+        ("foo://x:1", "unknown address scheme"),
+        ("tcp://localhost:abc", "invalid literal"),
+        ("nowhere.json", "No such file"),
+        ("half.json", "Expecting"),
+        ("empty.json", "missing port number"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_a_client_is_made(address, why, tmp_path, monkeypatch):
+    # distributed tries to close such a client when Python ends, for 40 s, and ends that in a traceback
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.json").write_text('{"address": ')
+    (tmp_path / "empty.json").write_text("[]")
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("a client was made"))
+    with pytest.raises(ValueError, match=f"cluster must be the address of a Dask scheduler .*{why}"):
+        next(iter(DaskWorkers(address).outcomes([])))
+
+
 def test_a_scheduler_that_is_lost_is_told_of_in_words_and_what_is_done_is_kept(tmp_path, monkeypatch, caplog):
     place, out = tmp_path / "scheduler.json", tmp_path / "out" / "results.jsonl"
     path = [str(Path(__file__).parents[2]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]

@@ -91,6 +91,11 @@ def test_another_kind_of_file_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must be a safetensors file, got a folder. Name a file in it"):
+        load_checkpoint(tmp_path, student())
+
+
 def test_a_truncated_checkpoint_is_refused(path):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ValueError, match="must be a safetensors file"):

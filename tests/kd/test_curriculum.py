@@ -182,3 +182,16 @@ def test_the_loss_is_as_in_float32_to_the_precision_of_bfloat16():
 def test_other_precisions_are_refused():
     with pytest.raises(ValidationError, match="precision"):
         TrainingSettings(precision="float16")
+
+
+def test_weights_decay_and_masks_do_not():
+    made = student()
+    groups = made.parameter_groups(0.1, 0.5)
+    masks, weights = made.front_end.bench.slm.values, made.readout.linear.weight
+    before = masks.detach().clone(), weights.detach().clone()
+    for parameter in made.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    torch.optim.SGD(groups, weight_decay=0.2).step()
+    assert torch.equal(masks.detach(), before[0])
+    torch.testing.assert_close(weights.detach(), (1 - 0.1 * 0.2) * before[1])
+    assert [group["lr"] for group in groups] == [0.1, 0.5]

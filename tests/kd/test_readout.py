@@ -119,6 +119,16 @@ def test_readouts_tell_their_root():
     assert all("root=0.25" in repr(readout) for readout in readouts)
 
 
+@pytest.mark.parametrize("width", [5, (5, 4)])
+def test_a_decoder_of_class_maps_rectifies_between_its_convolutions(width):
+    decoder, seen = SegmentationDecoder(2, 3, width=width).eval(), []
+    for layer in [layer for layer in decoder.modules() if isinstance(layer, nn.Conv2d)][1:]:
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    decoder(frames(2, 2, 6, 8) - 0.5)
+    assert len(seen) == (1 if width == 5 else 2)
+    assert all(maps.min() == 0 and 0.1 < (maps == 0).float().mean() < 0.9 for maps in seen)
+
+
 def test_dropout_stands_before_each_linear_layer_and_rests_in_evaluation():
     readout = PooledMLP(2, 3, pool=2, hidden=(5,), dropout=0.4)
     assert [type(layer).__name__ for layer in readout.layers] == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]

@@ -144,6 +144,23 @@ def test_validation_is_skipped_between_and_never_at_the_end(data):
     assert [r["epoch"] for r in history if r["validation_accuracy"] is not None] == [2, 4, 5]
 
 
+def test_processes_that_train_together_draw_noise_of_their_own(data, monkeypatch):
+    class Seeded(Exception):
+        pass
+
+    def seeded(seed, *_):
+        raise Seeded(seed)
+
+    monkeypatch.setattr("kd.training.initialised_with", seeded)
+    drawn = set()
+    for process in range(3):
+        monkeypatch.setattr("kd.training.rank", lambda process=process: process)
+        with pytest.raises(Seeded) as found:
+            fit(student(), data, SETTINGS, seed=5)
+        drawn.add(found.value.args[0])
+    assert len(drawn) == 3 and 5 in drawn
+
+
 def test_a_model_names_its_masks_and_owns_its_noise(data):
     class Noisy(LinearCNN):
         """Masks learn at a rate of their own; noise comes from a generator of the model."""

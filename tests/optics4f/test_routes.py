@@ -10,7 +10,7 @@ import torch
 from optics4f.config import load_bench
 from optics4f.elements.camera import Sensor
 from optics4f.field import Field
-from optics4f.light import SelfLuminous
+from optics4f.light import SelfLuminous, Spectrum
 from optics4f.routes import AngularSpectrumRoute, FourierLensRoute, PSFRoute
 from optics4f.sampling import SamplingError
 from tests.optics4f.benches import TINY, random_images, relative, small_bench, smooth_masks
@@ -296,6 +296,23 @@ def test_the_camera_holds_the_mean_share_of_pixels_lit_one_by_one(changes):
     shares = PSFRoute(bench).camera_efficiency()
     torch.testing.assert_close(shares, (landed / passed.view(35, 1)).mean(0), rtol=1e-9, atol=0)
     assert (shares < PSFRoute(bench).window_efficiency()).all()
+
+
+def test_the_share_of_several_wavelengths_is_their_mean_by_weight():
+    wanted, lines = 0.0, {532e-9: 0.25, 480e-9: 0.75}
+    one_by_one = torch.eye(35, dtype=torch.float64).view(35, 1, 5, 7)
+    whole = small_bench(fill_factor=1.0)
+    for wavelength, weight in lines.items():
+        bench, designed = small_bench(fill_factor=1.0), small_bench(fill_factor=1.0, wavelength=wavelength)
+        bench.slm.set_values(smooth_masks(2, (48, 36)))
+        bench.illumination.spectrum = Spectrum.line(wavelength)
+        with torch.no_grad():  # masks of phases take nothing away, whatever light they are made for
+            passed = FourierLensRoute(designed).fourier_field(designed.object_field(one_by_one)).power
+            landed = bench.camera.integrated(FourierLensRoute(bench)(one_by_one)).sum((-2, -1))
+        wanted = wanted + weight * (landed * bench.camera.grid.pitch**2 / passed).mean(0)
+    whole.slm.set_values(smooth_masks(2, (48, 36)))
+    whole.illumination.spectrum = Spectrum(tuple(lines), tuple(lines.values()))
+    torch.testing.assert_close(PSFRoute(whole).camera_efficiency(), wanted, rtol=1e-9, atol=0)
 
 
 def test_a_self_luminous_pixel_sends_the_light_of_its_samples_lit_one_by_one():
