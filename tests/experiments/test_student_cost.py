@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.cost_settings import load_cost_configuration
 from experiments.cost_task import accuracy_rows
 from experiments.hardware_cost import optical_cost
 from experiments.resolution_sweep import captures
@@ -22,6 +23,7 @@ from experiments.student_cost import (
 from optics4f.config import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
+RESULTS = CONFIGS.parent / "results"
 LCOS, TILED, PLATE = SYSTEMS = (
     "fast LCOS, 227 fps camera",
     "fast LCOS, 227 fps camera, tiled",
@@ -52,6 +54,16 @@ def written(tmp_path):
         return path
 
     return write
+
+
+@pytest.mark.parametrize("name", ["cost_demo", "cost_mnist", "cost_cifar10"])
+def test_the_committed_pages_compare_the_committed_accuracies(name):
+    """Made once, they stay behind when their students are trained again: then the command is due again."""
+    path = CONFIGS / f"{name}.toml"
+    table = load_student_cost(path) if is_student_cost(path) else load_cost_configuration(path)
+    kept = json.loads((RESULTS / f"{name.removesuffix('_demo')}.json").read_text())["accuracy"]
+    expected = accuracy_rows(table.task, {row["network"]: int(row["digital MACs"].replace(",", "")) for row in kept})
+    assert kept == expected
 
 
 def test_the_file_says_what_it_is(written):
