@@ -91,7 +91,7 @@ def segmentation_words(results: Sequence[Mapping]) -> str:
         for taught in (row for row, made in SEGMENTATION_ROWS.items() if made.taught):
             told = distilled(results, taught, taught.removesuffix("_kd"), measure=measure, of=f" of {title}")
             sentences += [told] if told else []
-        for row in ("physical", "physical_kd"):
+        for row in (row for row in SEGMENTATION_ROWS if row.startswith("physical")):
             gap = gap_closed(results, row, low="linear", measure=measure)
             if gap is not None:
                 sentences.append(f"{title}: {row} closes {gap.words('from linear to teacher')}.")
@@ -118,7 +118,8 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
     counts = results[0]["images"] if results else {}
     channels, height, width = results[0]["size"] if results else (0, *bench.object.shape)
     root = f"root of the signal from {models.root:g} on, " if models.root else ""
-    hidden = "".join(f"3 x 3 to {maps} maps, ReLU, " for maps in models.hidden)
+    hidden = "row and column of each pixel as two more maps, " if models.coordinates else ""
+    hidden += "".join(f"3 x 3 to {maps} maps, ReLU, " for maps in models.hidden)
     return (
         f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
         f"{counts.get('test')} that are read once, {height} x {width} pixels, "

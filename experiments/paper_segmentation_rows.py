@@ -49,7 +49,8 @@ class MapReadout(nn.Module):
 def map_readout(settings: PaperSettings, data: DataSplits, channels: int, *, turned: bool = False) -> MapReadout:
     """The electronics behind every student: the same for all rows of a table."""
     models, size = settings.models, tuple(data.train.images.shape[-2:])
-    decoder = SegmentationDecoder(channels, len(data.classes), size=size, width=models.hidden, root=models.root)
+    options = {"width": models.hidden, "root": models.root, "coordinates": models.coordinates}
+    decoder = SegmentationDecoder(channels, len(data.classes), size=size, **options)
     return MapReadout(decoder, settings.bench.camera.shape, turned=turned)
 
 

@@ -38,6 +38,7 @@ class PaperModels(Specification):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden layers of every student's readout
     dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters or hidden layers
     root: float = Field(0.0, ge=0)  # of what the readout sees, from this signal on; with filters or hidden layers
+    coordinates: bool = False  # of class maps: whether the decoder of every student is told row and column
     initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
 
 
@@ -148,6 +149,10 @@ def _refuse_other_images(configuration: PaperConfiguration) -> None:
     if maps and (models.dropout or models.filters):
         raise ConfigError(
             f"{path}: models.dropout and filters must be left out for {settings.data.name}: a decoder has none."
+        )
+    if models.coordinates and not maps:
+        raise ConfigError(
+            f"{path}: models.coordinates must be left out for {settings.data.name}: it has no class maps."
         )
 
 

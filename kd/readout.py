@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
@@ -134,6 +135,23 @@ class CompactConv(nn.Module):
         return self.linear(self.features(features).mean(dim=(-2, -1)))
 
 
+class Coordinates(nn.Module):
+    """Two more maps that tell the row and the column of a pixel, each from -1 to 1 (CoordConv, arXiv 1807.03247).
+
+    A small convolution does not know where it is: what is low in a street is more often road than sky.
+
+    Shape:
+        - Input ``(B, C, h, w)``, output ``(B, C + 2, h, w)``.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[-2:]
+        rows = torch.linspace(-1, 1, height, dtype=maps.dtype, device=maps.device).view(1, 1, height, 1)
+        columns = torch.linspace(-1, 1, width, dtype=maps.dtype, device=maps.device).view(1, 1, 1, width)
+        places = [place.expand(len(maps), 1, height, width) for place in (rows, columns)]
+        return torch.cat((maps, *places), 1)
+
+
 class SegmentationDecoder(nn.Module):
     """Camera frames to the class of every pixel: a few small convolutions and an enlargement.
 
@@ -147,6 +165,7 @@ class SegmentationDecoder(nn.Module):
         width: Maps behind each 3 x 3 convolution, one number for a single one; 0 leaves out the hidden layer: one
             linear 1 x 1 convolution.
         root: As in :class:`PooledMLP`, of each pixel.
+        coordinates: Whether the first convolution is told row and column, by :class:`Coordinates`.
 
     Shape:
         - Input ``(B, channels, h, w)``, output logits ``(B, classes, *size)``.
@@ -160,11 +179,15 @@ class SegmentationDecoder(nn.Module):
         size: tuple[int, int] | None = None,
         width: int | Sequence[int] = 32,
         root: float = 0.0,
+        coordinates: bool = False,
     ) -> None:
         super().__init__()
         self.size = size
         self.root = root
         layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
+        if coordinates:
+            layers.append(Coordinates())
+            channels += 2
         for maps in filter(None, [width] if isinstance(width, int) else width):
             layers += [nn.Conv2d(channels, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()]
             channels = maps

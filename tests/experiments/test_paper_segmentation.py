@@ -31,6 +31,7 @@ from experiments.sweep import Here
 from kd.data.catalogue import load
 from kd.data.segmentation import CAMVID
 from kd.evaluation import Evaluation
+from optics4f.config import ConfigError
 
 HEIGHT, WIDTH = 12, 16
 
@@ -251,6 +252,22 @@ def test_a_root_reaches_the_decoders_of_all_rows_and_the_page(small, here, tmp_p
     assert "root" not in segmentation_method(load_paper(small), [])
     path.write_text(small.read_text().replace("hidden = [32]", "hidden = [32, 6]"))
     assert "size: 3 x 3 to 32 maps, ReLU, 3 x 3 to 6 maps, ReLU, 1 x 1" in segmentation_method(load_paper(path), [])
+
+
+def test_coordinates_reach_the_decoders_of_all_rows_and_the_page(small, here, tmp_path):
+    path = tmp_path / "places.toml"
+    path.write_text(small.read_text().replace("hidden = [32]", "hidden = [32]\ncoordinates = true"))
+    configuration = load_paper(path)
+    data = load("camvid", **configuration.settings.data.options)
+    for name, row in SEGMENTATION_ROWS.items():
+        told = [type(layer).__name__ for layer in row.build(configuration.settings, data, 0).modules()]
+        assert told.count("Coordinates") == (name != "teacher"), name
+    assert "size: row and column of each pixel as two more maps, 3 x 3 to" in segmentation_method(configuration, [])
+    path.write_text(
+        (CONFIGURATIONS / "paper_digits.toml").read_text().replace("pool = 4", "pool = 4\ncoordinates = true")
+    )
+    with pytest.raises(ConfigError, match="coordinates must be left out for digits: it has no class maps"):
+        load_paper(path)
 
 
 def test_what_cannot_be_is_refused(small, here, tmp_path):

@@ -49,6 +49,11 @@ def test_a_linear_readout_sees_sums_over_regions_only():
             32 * 32 * (9 * 8 * 32 + 9 * 32 * 16 + 16 * 11),
         ),
         (SegmentationDecoder(8, 11, width=0), 2 * 8 + 9 * 11, 32 * 32 * 88),
+        (
+            SegmentationDecoder(8, 11, coordinates=True),
+            2 * 8 + 9 * (8 + 2) * 32 + 64 + 33 * 11,
+            32 * 32 * (9 * (8 + 2) * 32 + 32 * 11),
+        ),
     ],
 )
 def test_each_readout_has_the_size_counted_by_hand(readout, parameters, macs):
@@ -117,6 +122,19 @@ def test_the_root_is_that_of_a_regions_light(kind):
 def test_readouts_tell_their_root():
     readouts = (PooledMLP(1, 2, root=0.25), PooledConv(1, 2, root=0.25), SegmentationDecoder(1, 2, root=0.25))
     assert all("root=0.25" in repr(readout) for readout in readouts)
+
+
+def test_a_decoder_that_is_told_coordinates_knows_where_a_pixel_is():
+    plain, told = (SegmentationDecoder(2, 3, width=0, coordinates=known).eval() for known in (False, True))
+    grey = torch.ones(1, 2, 5, 7)
+    assert torch.equal(plain(grey), plain(grey)[..., :1, :1].expand(1, 3, 5, 7))
+    with torch.no_grad():
+        told.layers[-1].weight.zero_()
+        told.layers[-1].bias.zero_()
+        told.layers[-1].weight[0, 2], told.layers[-1].weight[1, 3] = 1, 1
+    seen = told(grey)[0]
+    torch.testing.assert_close(seen[0], torch.tensor([-1, -0.5, 0, 0.5, 1])[:, None].expand(5, 7))
+    torch.testing.assert_close(seen[1], (torch.arange(7) / 3 - 1).expand(5, 7))
 
 
 @pytest.mark.parametrize("width", [5, (5, 4)])
