@@ -119,7 +119,11 @@ def segmentation_method(configuration: PaperConfiguration, results: Sequence[Map
     channels, height, width = results[0]["size"] if results else (0, *bench.object.shape)
     root = f"root of the signal from {models.root:g} on, " if models.root else ""
     hidden = "row and column of each pixel as two more maps, " if models.coordinates else ""
-    hidden += "".join(f"3 x 3 to {maps} maps, ReLU, " for maps in models.hidden)
+    steps = models.dilations or [1] * len(models.hidden)
+    hidden += "".join(
+        f"3 x 3 {f'with taps {step} pixels apart ' if step > 1 else ''}to {maps} maps, ReLU, "
+        for maps, step in zip(models.hidden, steps, strict=True)
+    )
     return (
         f"Simulated. {counts.get('train')} training images, {counts.get('validation')} that choose the epoch, "
         f"{counts.get('test')} that are read once, {height} x {width} pixels, "

@@ -50,6 +50,7 @@ def map_readout(settings: PaperSettings, data: DataSplits, channels: int, *, tur
     """The electronics behind every student: the same for all rows of a table."""
     models, size = settings.models, tuple(data.train.images.shape[-2:])
     options = {"width": models.hidden, "root": models.root, "coordinates": models.coordinates}
+    options |= {"dilations": models.dilations}
     decoder = SegmentationDecoder(channels, len(data.classes), size=size, **options)
     return MapReadout(decoder, settings.bench.camera.shape, turned=turned)
 

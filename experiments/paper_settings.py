@@ -39,6 +39,7 @@ class PaperModels(Specification):
     dropout: float = Field(0.0, ge=0, lt=1)  # before its linear layers; with filters or hidden layers
     root: float = Field(0.0, ge=0)  # of what the readout sees, from this signal on; with filters or hidden layers
     coordinates: bool = False  # of class maps: whether the decoder of every student is told row and column
+    dilations: tuple[Annotated[int, Field(ge=1)], ...] = ()  # of the decoder's 3 x 3 convolutions; none: all 1
     initial_kernel: int = Field(5, ge=1)  # random complex kernels start the masks
 
 
@@ -150,9 +151,13 @@ def _refuse_other_images(configuration: PaperConfiguration) -> None:
         raise ConfigError(
             f"{path}: models.dropout and filters must be left out for {settings.data.name}: a decoder has none."
         )
-    if models.coordinates and not maps:
+    for name in ("coordinates", "dilations"):
+        if getattr(models, name) and not maps:
+            raise ConfigError(f"{path}: models.{name} must be left out for {settings.data.name}: it has no class maps.")
+    if models.dilations and len(models.dilations) != len(models.hidden):
         raise ConfigError(
-            f"{path}: models.coordinates must be left out for {settings.data.name}: it has no class maps."
+            f"{path}: models.dilations must be {len(models.hidden)} numbers, one for each of hidden, got "
+            f"{len(models.dilations)}."
         )
 
 

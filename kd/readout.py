@@ -166,9 +166,14 @@ class SegmentationDecoder(nn.Module):
             linear 1 x 1 convolution.
         root: As in :class:`PooledMLP`, of each pixel.
         coordinates: Whether the first convolution is told row and column, by :class:`Coordinates`.
+        dilations: Steps between the taps of each 3 x 3 convolution, which sees further for the same price (Yu and
+            Koltun 2016, arXiv 1511.07122); 1 for all by default.
 
     Shape:
         - Input ``(B, channels, h, w)``, output logits ``(B, classes, *size)``.
+
+    Raises:
+        ValueError: As many dilations as there are convolutions, or none, are wanted.
     """
 
     def __init__(
@@ -180,6 +185,7 @@ class SegmentationDecoder(nn.Module):
         width: int | Sequence[int] = 32,
         root: float = 0.0,
         coordinates: bool = False,
+        dilations: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.size = size
@@ -188,8 +194,12 @@ class SegmentationDecoder(nn.Module):
         if coordinates:
             layers.append(Coordinates())
             channels += 2
-        for maps in filter(None, [width] if isinstance(width, int) else width):
-            layers += [nn.Conv2d(channels, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()]
+        widths = list(filter(None, [width] if isinstance(width, int) else width))
+        if dilations and len(dilations) != len(widths):
+            raise ValueError(f"dilations must be {len(widths)} numbers, one a convolution, got {len(dilations)}.")
+        for maps, step in zip(widths, dilations or [1] * len(widths), strict=True):
+            convolution = nn.Conv2d(channels, maps, 3, padding=step, dilation=step, bias=False)
+            layers += [convolution, nn.BatchNorm2d(maps), nn.ReLU()]
             channels = maps
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, classes, 1))
 

@@ -270,6 +270,21 @@ def test_coordinates_reach_the_decoders_of_all_rows_and_the_page(small, here, tm
         load_paper(path)
 
 
+def test_dilations_reach_the_decoders_and_the_page(small, here, tmp_path):
+    path = tmp_path / "context.toml"
+    path.write_text(small.read_text().replace("hidden = [32]", "hidden = [32, 8]\ndilations = [1, 4]"))
+    configuration = load_paper(path)
+    data = load("camvid", **configuration.settings.data.options)
+    decoder = SEGMENTATION_ROWS["physical"].build(configuration.settings, data, 0).readout.decoder
+    steps = [layer.dilation for layer in decoder.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert steps == [(1, 1), (4, 4), (1, 1)]
+    told = segmentation_method(configuration, [])
+    assert "3 x 3 to 32 maps, ReLU, 3 x 3 with taps 4 pixels apart to 8 maps, ReLU, 1 x 1" in told
+    path.write_text(path.read_text().replace("dilations = [1, 4]", "dilations = [4]"))
+    with pytest.raises(ConfigError, match="dilations must be 2 numbers, one for each of hidden, got 1"):
+        load_paper(path)
+
+
 def test_what_cannot_be_is_refused(small, here, tmp_path):
     with pytest.raises(ValueError, match="row must be one of teacher"):
         segmentation_row(str(small), "phisical", 0, folder=str(tmp_path))

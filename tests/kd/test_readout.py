@@ -137,6 +137,18 @@ def test_a_decoder_that_is_told_coordinates_knows_where_a_pixel_is():
     torch.testing.assert_close(seen[1], (torch.arange(7) / 3 - 1).expand(5, 7))
 
 
+def test_dilated_convolutions_of_a_decoder_reach_as_far_as_their_steps_add_up():
+    one = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    one[..., 20, 20] = 1
+    for steps, reach in (((), 2), ((1, 2), 3), ((2, 8), 10)):
+        decoder = SegmentationDecoder(1, 2, width=(6, 6), dilations=steps).double().eval()
+        with torch.no_grad():
+            changed = ((decoder(one) - decoder(torch.zeros_like(one))).abs().sum(1)[0] > 0).any(0).nonzero().flatten()
+        assert (changed.min(), changed.max()) == (20 - reach, 20 + reach)
+    with pytest.raises(ValueError, match="dilations must be 2 numbers, one a convolution, got 1"):
+        SegmentationDecoder(1, 2, width=(6, 6), dilations=(2,))
+
+
 @pytest.mark.parametrize("width", [5, (5, 4)])
 def test_a_decoder_of_class_maps_rectifies_between_its_convolutions(width):
     decoder, seen = SegmentationDecoder(2, 3, width=width).eval(), []
