@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -89,11 +90,21 @@ class DaskWorkers:
     def _where(self) -> dict[str, str]:
         """The address for a client, which would give up one that is none with a traceback when Python ends."""
         if not self.address.endswith(".json"):
-            self.distributed.comm.get_address_host_port(self.address)
+            if not self.address.startswith("inproc://"):  # of this process, without a port
+                self.distributed.comm.get_address_host_port(self.address)
             return {"address": self.address}
-        written = json.loads(Path(self.address).read_text(encoding="utf-8"))
-        self.distributed.comm.get_address_host_port(written.get("address", "") if isinstance(written, dict) else "")
-        return {"scheduler_file": self.address}
+        until = time.monotonic() + CONNECT
+        while True:  # a scheduler that has just been started writes its file a moment later
+            try:
+                written = json.loads(Path(self.address).read_text(encoding="utf-8"))
+                address = written.get("address") if isinstance(written, dict) else None
+                self.distributed.comm.get_address_host_port(str(address or ""))
+            except (OSError, ValueError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return {"scheduler_file": self.address}
 
 
 @contextmanager

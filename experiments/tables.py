@@ -91,33 +91,35 @@ def print_table(rows: Sequence[Mapping[str, str]], title: str, console: Console)
         title: Stands above.
         console: Where; its width counts.
     """
+    if not rows:
+        return
     names = list(rows[0])
     cells = {name: [str(row[name]) for row in rows] for name in names}
     room = console.width if console.is_terminal else None
     widths = {name: _width(name, cells[name], whole=room is None) for name in names}
     shown = names if room is None else _leading(widths, room)
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     for name in shown:
         long = _is_text(cells[name]) and room is not None
         heading = "\n".join(wrap(name, widths[name], break_long_words=False))
-        table.add_column(heading, no_wrap=not long, min_width=widths[name])
+        table.add_column(escape(heading), no_wrap=not long, overflow="fold", min_width=widths[name])
     for row in range(len(rows)):
         table.add_row(*(escape(cells[name][row]) for name in shown))
     if hidden := names[len(shown) :]:
-        table.caption = f"For want of width without: {', '.join(hidden)}."
+        table.caption = escape(f"For want of width without: {', '.join(hidden)}.")
     if room is None:
         table.width = _together(list(widths.values()))
     console.print(table, crop=False)
 
 
 def _is_text(cells: Sequence[str]) -> bool:
-    return max(map(len, cells)) > SHORT
+    return any(len(cell) > SHORT and not cell[0].isdigit() for cell in cells)
 
 
 def _width(name: str, cells: Sequence[str], *, whole: bool) -> int:
     """What a column needs: its longest number, or a little of its longest sentence; and each word of its heading."""
     needed = max(map(len, cells))
-    return max(needed if whole else min(needed, SHORT), *map(len, name.split()))
+    return max([min(needed, SHORT) if _is_text(cells) and not whole else needed, *map(len, name.split())])
 
 
 def _together(widths: Sequence[int]) -> int:

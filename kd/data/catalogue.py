@@ -230,19 +230,22 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         name: As for :func:`load`; no file is looked at.
-        options: As a file gives them: a list stands for a tuple.
+        options: As a file gives them: a list stands for a tuple; ``root`` and ``download`` are those of :func:`load`.
 
     Raises:
         ValueError: An unknown option, or a value of another type.
     """
-    return _checked(DATASETS.get(name) or DataSet(name, partial(load_folders, name=name), (name,)), options)
+    entry = DATASETS.get(name) or DataSet(name, partial(load_folders, name=name), (name,))
+    return _checked(entry, {option: value for option, value in options.items() if option not in ("root", "download")})
 
 
 def _checked(entry: DataSet, options: Mapping[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(entry.loader, eval_str=True).parameters
+    known = dict(inspect.signature(entry.loader, eval_str=True).parameters)
+    for own in ("folder", "name"):  # which are not the caller's to choose
+        known.pop(own, None)
     options = {option: value for option, value in options.items() if option in known or option != "grey"}
     if unknown := sorted(options.keys() - known.keys()):
-        takes = [option for option in known if option not in ("folder", "name", "classes", "download", "group")]
+        takes = [option for option in known if option not in ("classes", "download", "group")]
         raise ValueError(f"{entry.title} must be asked for with {', '.join(takes)}, got {', '.join(unknown)}.")
     return {option: _of_type(option, value, known[option].annotation) for option, value in options.items()}
 
@@ -254,5 +257,5 @@ def _of_type(option: str, value: Any, expected: Any) -> Any:  # noqa: ANN401
     try:
         return TypeAdapter(expected).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
-        why = error.errors()[0]["msg"].removeprefix("Input should be ")
+        why = " or ".join(found["msg"].removeprefix("Input should be ") for found in error.errors())
         raise ValueError(f"{option} must be {why}, got {value!r}.") from error

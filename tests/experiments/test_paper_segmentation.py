@@ -187,6 +187,8 @@ def test_the_share_of_the_gap_is_paired_by_seed_with_the_interval_of_a_ratio():
     assert f"mIoU: physical_kd closes {gap.share:.0%} (95 %: {gap.low:.0%} to {gap.high:.0%}) of the gap" in words
     assert "car IoU: physical_kd closes" in words and "sign -" in words and f"- {SCOPE}" in words
     assert "Distillation" not in words, "there is nobody to compare with"
+    light = [line("physical_linear_kd", seed, value, value / 2) for seed, value in enumerate(taught)]
+    assert "mIoU: physical_linear_kd closes" in segmentation_words([*results, *light])
     gains = (0.01, 0.02, 0.03)
     untaught = [
         line("physical", seed, value - gain, 0.1) for seed, (value, gain) in enumerate(zip(taught, gains, strict=True))

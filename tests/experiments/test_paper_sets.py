@@ -162,6 +162,27 @@ def test_images_that_the_bench_does_not_show_are_refused_before_anything_is_trai
         load_paper(path)
 
 
+@pytest.mark.parametrize(
+    ("size", "shape", "fits"),
+    [
+        ([28, 32], [28, 32], True),
+        ([28, 32], [28, 96], True),
+        ([28, 32], [28, 64], False),
+        ([28, 32], [32, 32], False),
+        ([32, 28], [28, 28], False),
+    ],
+)
+def test_images_that_are_not_square_and_colours_side_by_side_fit_the_object(tmp_path, size, shape, fits):
+    path, text = tmp_path / "size.toml", (CONFIGURATIONS / "paper_digits.toml").read_text()
+    text = text.replace('name = "digits"', 'name = "mnist"').replace("size = 32, split_seed = 2022", f"size = {size}")
+    path.write_text(text.replace("shape = [32, 32]", f"shape = {shape}"))
+    if fits:
+        assert load_paper(path).settings.data.options == {"size": size}
+    else:
+        with pytest.raises(ConfigError, match=r"bench.object.shape must be \[.* in colour, got "):
+            load_paper(path)
+
+
 def test_class_maps_have_their_own_teacher(tmp_path):
     path, text = tmp_path / "paper_maps.toml", (CONFIGURATIONS / "paper_camvid.toml").read_text()
     path.write_text(text.replace('teacher = "unet"', 'teacher = "resnet"'))

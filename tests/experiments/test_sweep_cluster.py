@@ -115,6 +115,7 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
         ("nowhere.json", "No such file"),
         ("half.json", "Expecting"),
         ("empty.json", "missing port number"),
+        ("number.json", "missing port number"),
     ],
 )
 def test_what_is_no_address_is_refused_before_a_client_is_made(address, why, tmp_path, monkeypatch):
@@ -122,9 +123,21 @@ def test_what_is_no_address_is_refused_before_a_client_is_made(address, why, tmp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "half.json").write_text('{"address": ')
     (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "number.json").write_text('{"address": 5}')
+    monkeypatch.setattr(cluster, "CONNECT", 0)
     monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("a client was made"))
     with pytest.raises(ValueError, match=f"cluster must be the address of a Dask scheduler .*{why}"):
         next(iter(DaskWorkers(address).outcomes([])))
+
+
+def test_a_file_that_the_scheduler_is_about_to_write_is_waited_for(tmp_path, monkeypatch):
+    later, made = tmp_path / "later.json", []
+    monkeypatch.setattr(distributed, "Client", lambda **options: made.append(options) or pytest.fail("made"))
+    timer = threading.Timer(0.5, later.write_text, ['{"address": "tcp://127.0.0.1:9"}'])
+    timer.start()
+    with pytest.raises(pytest.fail.Exception, match="made"):
+        next(iter(DaskWorkers(str(later)).outcomes([])))
+    assert made[0]["scheduler_file"] == str(later)
 
 
 def test_a_scheduler_that_is_lost_is_told_of_in_words_and_what_is_done_is_kept(tmp_path, monkeypatch, caplog):

@@ -226,6 +226,8 @@ def test_the_built_in_digits_need_no_folder_and_are_grey_already(tmp_path):
         ("digits", {"limit": 3, "colour": 1}, "asked for with size, validation, test, split_seed, got colour, limit"),
         ("digits", {"size": "32"}, "size must be a valid integer, got '32'"),
         ("digits", {"size": 32.5}, "size must be a valid integer, got 32.5"),
+        ("orl_faces", {"size": [28]}, "size must be a valid integer or .*, got \\[28\\]"),
+        ("mnist", {"folder": "/x"}, "MNIST must be asked for with size, .*, got folder"),
     ],
 )
 def test_unknown_names_and_options_list_the_known(tmp_path, name, options, message):
