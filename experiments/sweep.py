@@ -193,6 +193,8 @@ def _read(path: Path, needed: Sequence[str]) -> dict[str, dict]:
             row = json.loads(line)
             if missing := [name for name in needed if name not in row]:
                 raise KeyError(missing[0])
+            if needed and not isinstance(row["arguments"], dict):
+                raise TypeError("arguments")
             rows[row["key"]] = row
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(

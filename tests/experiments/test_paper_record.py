@@ -120,7 +120,10 @@ def test_what_is_no_record_is_one_line_and_stays(text, tmp_path, untrained):
     assert (record / "digits.jsonl").read_text() == text + "\n" and len(list(record.iterdir())) == 1
 
 
-@pytest.mark.parametrize("text", ['{"key": "a", "function', '{"key": "a"}', "[1]", "3"])
+NO_ARGUMENTS = '{"key": "a", "function": "f", "arguments": 3, "result": 3}'
+
+
+@pytest.mark.parametrize("text", ['{"key": "a", "function', '{"key": "a"}', "[1]", "3", NO_ARGUMENTS])
 def test_runs_that_are_none_are_one_line(text, tmp_path, untrained):
     runs = finished(tmp_path / "runs", [line("teacher", 0)])
     with (runs / "results.jsonl").open("a") as file:
