@@ -91,7 +91,7 @@ def segmentation_words(results: Sequence[Mapping]) -> str:
         for taught in (row for row, made in SEGMENTATION_ROWS.items() if made.taught):
             told = distilled(results, taught, taught.removesuffix("_kd"), measure=measure, of=f" of {title}")
             sentences += [told] if told else []
-        for row in (row for row in SEGMENTATION_ROWS if row.startswith("physical")):
+        for row in filter(lambda name: name.startswith("physical"), SEGMENTATION_ROWS):
             gap = gap_closed(results, row, low="linear", measure=measure)
             if gap is not None:
                 sentences.append(f"{title}: {row} closes {gap.words('from linear to teacher')}.")

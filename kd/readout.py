@@ -173,7 +173,7 @@ class SegmentationDecoder(nn.Module):
         - Input ``(B, channels, h, w)``, output logits ``(B, classes, *size)``.
 
     Raises:
-        ValueError: As many dilations as there are convolutions, or none, are wanted.
+        ValueError: Dilations, but not one for each 3 x 3 convolution.
     """
 
     def __init__(

@@ -255,7 +255,8 @@ def _of_type(option: str, value: Any, expected: Any) -> Any:  # noqa: ANN401
     if callable(value):
         return value
     try:
-        return TypeAdapter(expected).validate_json(json.dumps(value, default=str), strict=True)
+        plain = json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other))
+        return TypeAdapter(expected).validate_json(plain, strict=True)
     except ValidationError as error:
         why = " or ".join(found["msg"].removeprefix("Input should be ") for found in error.errors())
         raise ValueError(f"{option} must be {why}, got {value!r}.") from error

@@ -1,5 +1,6 @@
 """Teachers of another table: whose settings they must have, and that nothing is trained or lost for them."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
@@ -213,7 +214,9 @@ def test_nothing_is_copied_where_a_sweep_is_at_work_or_nobody_is_taught(tmp_path
     monkeypatch.setattr("experiments.paper.take_teachers", lambda *args, **options: pytest.fail("taken"))
     monkeypatch.setattr("experiments.paper.sweep", lambda *args: Summary())
     configuration, options = load_paper(DIGITS), {"seeds": [0], "teachers": [tmp_path / "one"]}
-    run_paper(configuration, tmp_path / "out", Console(quiet=True), rows=["linear"], **options)
+    said = io.StringIO()
+    run_paper(configuration, tmp_path / "out", Console(file=said, width=200), rows=["linear"], **options)
+    assert "No row that was asked for is taught: --teachers was not needed." in said.getvalue()
     (tmp_path / "out").mkdir(exist_ok=True)
     with alone_in(tmp_path / "out"), pytest.raises(ValueError, match="out must be free"):
         run_paper(configuration, tmp_path / "out", Console(quiet=True), rows=["linear_kd"], **options)

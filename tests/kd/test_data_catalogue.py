@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from kd.data import catalogue
-from kd.data.catalogue import DATASETS, DataSet, load
+from kd.data.catalogue import DATASETS, DataSet, checked_options, load
 from kd.data.download import Download, fetch
 from kd.data.idx import load_idx
 from kd.data.places import data_in, data_root, locate
@@ -198,6 +198,12 @@ def test_a_missing_set_says_what_to_put_where(tmp_path, name):
     assert (f"python -m kd data --download {name}" in message) == fetchable
     assert "--data FOLDER" in message
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_and_lists_are_options():
+    found = checked_options("orl_faces", {"size": [np.int64(8), 9], "split_seed": np.int64(3)})
+    assert found == {"size": (8, 9), "split_seed": 3}
+    assert checked_options("mnist", {"root": "/x", "download": True, "grey": True}) == {}
 
 
 def test_checksums_are_md5_and_addresses_unique():
