@@ -140,7 +140,7 @@ def paper(
     students: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder with students of a table that differs in [finish] and the SLM's samples; for several, repeat."
+            help="Folder with students of a table that differs in \\[finish] and the SLM's samples; for several, repeat."
         ),
     ] = None,
     device: Annotated[

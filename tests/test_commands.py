@@ -119,6 +119,10 @@ def test_help_is_there_with_an_example(name):
         lines = [line.strip() for line in result.stdout.splitlines()]
         program = name if name.startswith("optics4f") else f"python -m {name}"
         assert [line for line in lines if line.startswith(f"Example: {program}")], result.stdout
+        told = " ".join(param.help or "" for param in COMMANDS[name].params).replace("\\[", "[")
+        assert set(re.findall(r"\[\w+\]", told)) <= set(re.findall(r"\[\w+\]", result.stdout)), (
+            "brackets of help are written \\\\["
+        )
 
 
 @pytest.mark.parametrize("name", [*APPS, *ASKING])

@@ -11,7 +11,11 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
+import experiments.__main__
+import optics4f.cli
 from experiments import training_pool
 from experiments.demo import kd_gain
 from experiments.fidelity import effects, ledger
@@ -32,14 +36,20 @@ SMALL = {
     "fill_factors = [0.957, 0.9, 0.8]": "fill_factors = [0.9]",
     "exposures = [1e-2, 1e-3, 1e-4]": "exposures = [1e-4]",
 }
-THREADS = 2  # of each command
+APPS = {"optics4f": optics4f.cli.app, "experiments": experiments.__main__.app}
+THREADS = 2  # of the demo
 NAMES = ["teacher", "linear", "sclc", "sclc_kd", "physical", "physical_kd", "random_mask", "readout_only"]
 
 
-def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+def run(*arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def command(package: str, *arguments: str) -> Result:
+    """A command in this process, where the libraries are already there: for what trains nothing."""
+    return CliRunner().invoke(APPS[package], [*arguments], env={"COLUMNS": "300"})
 
 
 def edited(path: Path, replacements: dict[str, str]) -> Path:
@@ -104,14 +114,14 @@ def test_the_exported_levels_alone_give_the_frames_of_the_trained_student(demo, 
 
 
 def test_verify_accepts_the_demo_file_and_names_what_was_changed(demo, tmp_path):
-    done = run("optics4f", "verify", str(demo / "masks.h5"))
-    assert (done.returncode, done.stderr) == (0, "")
+    done = command("optics4f", "verify", str(demo / "masks.h5"))
+    assert (done.exit_code, done.stderr) == (0, "")
     changed = tmp_path / "masks.h5"
     changed.write_bytes((demo / "masks.h5").read_bytes())
     with h5py.File(changed, "r+") as file:
         file["display"][600, 900] ^= 1
-    done = run("optics4f", "verify", str(changed))
-    assert done.returncode == 1
+    done = command("optics4f", "verify", str(changed))
+    assert done.exit_code == 1
     assert re.fullmatch(r"error: .*display differs from its checksum.*\n", done.stderr)
 
 
@@ -142,8 +152,8 @@ def test_nothing_temporary_is_left(demo):
 )  # fmt: skip
 def test_a_bad_configuration_ends_in_one_line_and_code_2(tmp_path, change, message):
     config = edited(tmp_path / "bad.toml", change)
-    done = run("experiments", "demo", str(config), "--out", str(tmp_path / "out"))
-    assert done.returncode == 2
+    done = command("experiments", "demo", str(config), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 2
     assert re.search(message, done.stderr), done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
@@ -156,8 +166,8 @@ def test_an_image_that_is_missing_or_none_is_refused_in_one_line(tmp_path, conte
     if content is not None:
         picture.write_bytes(content)
     out = tmp_path / "frames.png"
-    done = run("optics4f", "simulate", str(DEMO), "--image", str(picture), "--out", str(out))
-    assert done.returncode == 2
+    done = command("optics4f", "simulate", str(DEMO), "--image", str(picture), "--out", str(out))
+    assert done.exit_code == 2
     assert re.fullmatch(r"error: image .*picture.png (does not exist|is not an image).*\n", done.stderr)
     assert not out.exists()
 
@@ -167,37 +177,37 @@ def test_simulate_writes_a_picture_of_the_frames(demo, tmp_path):
 
     picture, out = tmp_path / "picture.png", tmp_path / "frames.png"
     Image.linear_gradient("L").save(picture)
-    done = run(
+    done = command(
         "optics4f", "simulate", str(demo.parent / "small.toml"),
         "--image", str(picture), "--masks", str(demo / "masks.h5"), "--out", str(out),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     with Image.open(out) as shown:
         assert shown.width > 300
 
 
 def test_an_undersampled_bench_makes_the_sampling_command_fail(tmp_path):
-    done = run("optics4f", "sampling", str(DEMO), "--json")
-    assert done.returncode == 0
+    done = command("optics4f", "sampling", str(DEMO), "--json")
+    assert done.exit_code == 0
     assert json.loads(done.stdout)["valid"]
     config = edited(tmp_path / "coarse.toml", {"binning = 16": "binning = 32", "shape = [16, 16]": "shape = [8, 8]"})
-    done = run("optics4f", "sampling", str(config), "--json")
-    assert done.returncode == 1
+    done = command("optics4f", "sampling", str(config), "--json")
+    assert done.exit_code == 1
     assert "must be a whole number of image samples" in json.loads(done.stdout)["refused"]
-    done = run("optics4f", "sampling", str(config), "--json", "--route", "fourier_lens")
-    assert done.returncode == 1
+    done = command("optics4f", "sampling", str(config), "--json", "--route", "fourier_lens")
+    assert done.exit_code == 1
     failing = [check for check in json.loads(done.stdout)["checks"] if check["verdict"] == "refused"]
     assert [check["quantity"] for check in failing] == ["pitch of the image samples"]
     wanted = {'route = "psf"': 'route = "fourier_lens"\noverride = ["pitch of the image samples"]'}
     config = edited(
         tmp_path / "wanted.toml", {"binning = 16": "binning = 32", "shape = [16, 16]": "shape = [8, 8]", **wanted}
     )
-    done = run("optics4f", "sampling", str(config), "--json")
-    assert done.returncode == 0
+    done = command("optics4f", "sampling", str(config), "--json")
+    assert done.exit_code == 0
     assert "overridden" in {check["verdict"] for check in json.loads(done.stdout)["checks"]}
     config = edited(tmp_path / "unknown.toml", {'route = "psf"': 'route = "psf"\noverride = ["nonsense"]'})
-    done = run("optics4f", "sampling", str(config))
-    assert done.returncode == 2
+    done = command("optics4f", "sampling", str(config))
+    assert done.exit_code == 2
     assert "bench.override" in done.stderr
 
 
@@ -332,13 +342,13 @@ def test_the_masks_of_a_bundle_change_what_is_simulated_and_must_fit_the_bench(d
     shown = []
     for options in ([], ["--masks", str(demo / "masks.h5")]):
         out = tmp_path / f"{len(options)}.png"
-        assert run(*arguments, *options, "--out", str(out)).returncode == 0
+        assert command(*arguments, *options, "--out", str(out)).exit_code == 0
         shown.append(out.read_bytes())
     assert shown[0] != shown[1]
     red = tmp_path / "red.toml"
     red.write_text((demo.parent / "small.toml").read_text().replace('"532 nm"', '"543 nm"'))
-    done = run("optics4f", "simulate", str(red), "--image", str(picture), "--masks", str(demo / "masks.h5"))
-    assert done.returncode == 2
+    done = command("optics4f", "simulate", str(red), "--image", str(picture), "--masks", str(demo / "masks.h5"))
+    assert done.exit_code == 2
     assert "must be for this bench, but its bench." in done.stderr
 
 
