@@ -140,7 +140,7 @@ def paper(
     students: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder with students of a table that differs in \\[finish] and the SLM's samples; for several, repeat."
+            help="Folder with students of a table that differs in \\[finish] and the SLM's samples; repeat for several."
         ),
     ] = None,
     device: Annotated[
@@ -177,6 +177,20 @@ def paper(
         chosen |= {"teachers": teachers or (), "students": students or ()}
         with _with_data(data, cluster), on_device(device):
             run_paper(configuration, folder, Console(), cluster=cluster, workers=workers, table=table, **chosen)
+
+
+@app.command()
+def overview(
+    folder: Annotated[Path, typer.Argument(help="Folder with records of tables, such as experiments/results.")],
+) -> None:
+    """All tables of `paper` beside one another, and which goals their records reach: papers.md; nothing is trained.
+
+    Example: python -m experiments overview experiments/results
+    """
+    with errors_in_one_line():
+        from .paper_overview import write_overview
+
+        write_overview(folder, Console())
 
 
 @app.command()

@@ -68,7 +68,7 @@ def gain(
 
     Seeds that the row ``beside`` them has not are left out; None with fewer than two.
     """
-    found = _paired(results, (better, worse, *([beside] if beside else [])), measure)
+    found = paired(results, (better, worse, *([beside] if beside else [])), measure)
     return confidence([values[0] - values[1] for values in found]) if len(found) > 1 else None
 
 
@@ -80,7 +80,7 @@ def gap_closed(
     The interval holds every share r for which Student's test cannot tell the mean of ``row - low - r (high - low)``
     from 0 (Fieller 1954). None with fewer than two seeds that all three rows have.
     """
-    found = _paired(results, (row, low, high), measure)
+    found = paired(results, (row, low, high), measure)
     if len(found) < 2:
         return None
     ways, gaps = [r - a for r, a, _ in found], [b - a for _, a, b in found]
@@ -140,7 +140,7 @@ def ratio_interval(ways: Sequence[float], gaps: Sequence[float]) -> tuple[float,
     return (b - root) / a, (b + root) / a
 
 
-def _paired(results: Sequence[Mapping], names: Sequence[str], measure: str) -> list[tuple[float, ...]]:
+def paired(results: Sequence[Mapping], names: Sequence[str], measure: str) -> list[tuple[float, ...]]:
     """What the rows measured [points], a tuple for each seed that all have."""
     rows = by_row(results)
     shared = set.intersection(*(set(rows.get(name, ())) for name in names))

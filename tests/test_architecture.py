@@ -538,6 +538,9 @@ EXPERIMENTS = {
         *("paper_settings", "kd.checkpoints", "kd.data.images", "kd.digest", "kd.training", "optics4f.files"),
     },
     "paper_kept": {"sweep"},
+    "paper_overview": {
+        *("paper", "paper_kept", "paper_segmentation", "paper_settings", "paper_statistics", "runs", "tables"),
+    },
     "paper_made_with": {"paper_settings", "paper_statistics", "runs"},
     "paper_pixels": {"paper_settings", "paper_statistics", "optics4f.config", "optics4f.sampling"},
     "row_runs": {"rows", "settings", "training_pool", "kd.training"},
@@ -604,6 +607,7 @@ EXPERIMENTS = {
         "fabrication_settings",
         "fidelity_command",
         "fidelity_settings",
+        "paper_overview",
         "paper_segmentation",
         *(
             "cost_command",
