@@ -226,8 +226,20 @@ def _then(commits: Sequence[str], last: str) -> list[str]:
 
 
 def load_data(settings: PaperSettings) -> DataSplits:
-    """The images that the settings name."""
-    return load(settings.data.name, **settings.data.options)
+    """The images that the settings name.
+
+    Raises:
+        ValueError: The bench cannot show them: said before the teacher, whom no bench concerns, has learnt for hours.
+    """
+    data = load(settings.data.name, **settings.data.options)
+    channels, *size = data.train.images.shape[1:]
+    shown = [size[0], channels * size[1]]  # colours stand side by side
+    if list(settings.bench.object.shape) != shown:
+        raise ValueError(
+            f"bench.object.shape must be {shown} for images of {settings.data.name} with {channels} x {size[0]} x "
+            f"{size[1]} values, got {list(settings.bench.object.shape)}."
+        )
+    return data
 
 
 def _accuracy(model: nn.Module, data: DataSplits) -> dict[str, Any]:

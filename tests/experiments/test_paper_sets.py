@@ -8,7 +8,7 @@ import torch
 
 from experiments.paper import CLASSIFICATION, table_rows, table_text
 from experiments.paper_rows import PAPER_ROWS
-from experiments.paper_run import light_of, nonlinearity
+from experiments.paper_run import light_of, nonlinearity, paper_row
 from experiments.paper_settings import CONFIGURATIONS, PaperConfiguration, load_paper
 from kd.colour import ColourFrontEnd, DifferentialFrontEnd
 from kd.data.images import DataSplits, LabelledImages
@@ -160,6 +160,15 @@ def test_images_that_the_bench_does_not_show_are_refused_before_anything_is_trai
     path.write_text(text.replace("size = 32", options))
     with pytest.raises(ConfigError, match=refusal):
         load_paper(path)
+
+
+def test_images_whose_size_no_file_states_are_refused_by_the_teachers_row_already(tmp_path):
+    path = tmp_path / "small.toml"
+    text = (CONFIGURATIONS / "paper_digits.toml").read_text()
+    path.write_text(text.replace("size = 32, ", "").replace("shape = [32, 32]", "shape = [32, 96]", 1))
+    with pytest.raises(ValueError, match=r"object.shape must be \[32, 32\] for images of digits.*got \[32, 96\]"):
+        paper_row(str(path), "teacher", 0, folder=str(tmp_path / "out"))
+    assert not list(tmp_path.rglob("*.s*"))  # weights or a state
 
 
 @pytest.mark.parametrize(
