@@ -125,7 +125,7 @@ def overview(tables: Sequence[Recorded]) -> str:
         "What this project set itself for the taught physical student. Of a data set's tables and physical rows the "
         "one with the best mean on validation images is compared, and the test images judge it. Intervals: 95 %, over "
         "seeds.",
-        markdown([{**line, "table": _link(line["table"])} for line in goal_lines(tables)]).rstrip(),
+        markdown(goal_lines(tables)).rstrip(),
     ]
     for dataset in dict.fromkeys(one.dataset for one in tables):
         parts += _section(dataset, [one for one in tables if one.dataset == dataset])
@@ -198,13 +198,9 @@ def _verdict(reached: bool) -> str:
     return "yes" if reached else "no"
 
 
-def _link(name: str) -> str:
-    return f"[{name}]({name}.md)"
-
-
 def _section(dataset: str, tables: Sequence[Recorded]) -> list[str]:
     """One data set: what its tables are, and every row in each of them."""
-    parts = [f"## {dataset}", "\n".join(f"- {_link(one.name)}: {one.about}." for one in tables)]
+    parts = [f"## {dataset}", "\n".join(f"- [{one.name}]({one.name}.md): {one.about}." for one in tables)]
     for measure, title in MEASURES.items():
         holding = [one for one in tables if any(measure in result for result in one.results)]
         if holding:
