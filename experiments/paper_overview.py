@@ -141,14 +141,13 @@ def goal_lines(tables: Sequence[Recorded]) -> list[dict[str, str]]:
             continue
         one, row = chosen
         reached, measured = judged(goal, one.results, row)
-        seeds = len(by_row(one.results)[row])
         lines.append(
             {
                 "set": goal.dataset,
                 "goal": str(goal),
                 "measured": measured,
                 "reached": reached,
-                "seeds": str(seeds),
+                "seeds": f"{len(by_row(one.results)[row])} of {len(one.configuration.settings.models.seeds)}",
                 "table": one.name,
                 "row": row,
             }

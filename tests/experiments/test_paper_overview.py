@@ -77,6 +77,7 @@ def test_the_command_writes_the_page_beside_the_records(tmp_path):
     assert result.exit_code == 0 and "at least 95 %" in result.stdout
     page = (tmp_path / "papers.md").read_text()
     assert "[orl_faces](orl_faces.md)" in page and "camvid" not in page
+    assert "| 5 of 5 | orl_faces | physical_kd |" in page
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
