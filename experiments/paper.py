@@ -24,7 +24,7 @@ from .paper_settings import SEEDS, PaperConfiguration, fingerprint
 from .paper_statistics import SCOPE, by_row, distilled, rounded_up, spread
 from .paper_teachers import take_teachers
 from .runs import write_jsonl, write_text
-from .sweep import Run, Summary, Workers, alone_in, sweep
+from .sweep import Run, Summary, Workers, alone_in, read_runs, sweep
 from .tables import markdown, print_table
 from .training_device import training_device
 
@@ -86,7 +86,8 @@ def run_paper(
     Raises:
         RowsFailed: Some runs raised, after all others are done.
         ValueError: An unknown row, a negative seed, a device that cannot compute here, a folder that is not there or
-            without such a teacher or student; of students when teachers are trained, which are kept.
+            without such a teacher or student, images that are not there or do not fit the bench; of students when
+            teachers are trained, which are kept.
     """
     table = CLASSIFICATION if table is None else table
     if unknown := sorted(set(rows) - set(table.rows)):
@@ -115,6 +116,9 @@ def run_paper(
     elif teachers:
         _take(configuration, seeds, teachers, out, folder, console, table)
     runs = [Run(table.function, {**common, "row": row, "seed": seed}) for row in chosen for seed in seeds]
+    done = read_runs(out / "results.jsonl")
+    if cluster is None and any(run.key not in done for run in runs):
+        load_data(configuration.settings)  # no images, or others than the bench shows: told once, not by every run
     failed: dict[str, str] = {}
     first = [run for run in runs if run.arguments["row"] == "teacher"]  # for they teach
     others = sorted((run for run in runs if run not in first), key=lambda run: _shortest_last(run, table))

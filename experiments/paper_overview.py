@@ -11,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from .paper import CLASSIFICATION, PaperTable, in_order
-from .paper_kept import read_record
+from .paper_kept import recorded_runs
 from .paper_segmentation import SEGMENTATION, segments
 from .paper_settings import CONFIGURATIONS, PaperConfiguration, fingerprint, load_paper
 from .paper_statistics import by_row, gain, gap_closed, paired, spread
@@ -101,13 +101,22 @@ def write_overview(folder: Path, console: Console) -> None:
 
 
 def read_tables(folder: Path) -> list[Recorded]:
-    """Every table that comes with the project and has a record, by data set in the order of the goals."""
+    """Every table that comes with the project and has a record, by data set in the order of the goals.
+
+    Raises:
+        ValueError: A line of a record is no run, or one with settings that its file has no longer.
+    """
     found = []
     for path in sorted(CONFIGURATIONS.glob("paper_*.toml")):
         configuration = load_paper(path)
         table = SEGMENTATION if segments(configuration) else CLASSIFICATION
         record = folder / f"{configuration.name}.jsonl"
-        results = read_record(record, fingerprint(configuration.text), table.rows)
+        results = recorded_runs(record, table.rows)
+        if any(result.get("settings") != fingerprint(configuration.text) for result in results):
+            raise ValueError(
+                f"{record} must hold runs with the settings of {configuration.path} alone, got others. "
+                f"`paper {configuration.name} --record {folder}` records it again."
+            )
         if results:
             found.append(Recorded(configuration, table, in_order(results, table)))
     order = list(dict.fromkeys(goal.dataset for goal in GOALS))
@@ -118,13 +127,13 @@ def overview(tables: Sequence[Recorded]) -> str:
     """The page."""
     parts = [
         "# All tables of the papers",
-        "Simulated. Written by `python -m experiments overview experiments/results` from the records beside it; the "
-        "page of each table says how its numbers were made. Mean and standard deviation over training seeds, whose "
-        "number stands in brackets behind them.",
+        "Simulated. Written by `python -m experiments overview` from the records beside this page; the page of each "
+        "table says how its numbers were made. Mean and standard deviation over training seeds, whose number stands in "
+        "brackets behind them.",
         "## Goals",
         "What this project set itself for the taught physical student. Of a data set's tables and physical rows the "
-        "one with the best mean on validation images is compared, and the test images judge it. Intervals: 95 %, over "
-        "seeds.",
+        "one with the best mean on validation images (accuracy, mIoU) is compared, and the test images judge it. "
+        "Behind an accuracy stands its standard deviation over seeds, behind points and shares their 95 % interval.",
         markdown(goal_lines(tables)).rstrip(),
     ]
     for dataset in dict.fromkeys(one.dataset for one in tables):
@@ -140,14 +149,14 @@ def goal_lines(tables: Sequence[Recorded]) -> list[dict[str, str]]:
         if chosen is None:
             continue
         one, row = chosen
-        reached, measured = judged(goal, one.results, row)
+        reached, measured, seeds = judged(goal, one.results, row)
         lines.append(
             {
                 "set": goal.dataset,
                 "goal": str(goal),
                 "measured": measured,
                 "reached": reached,
-                "seeds": f"{len(by_row(one.results)[row])} of {len(one.configuration.settings.models.seeds)}",
+                "seeds": f"{seeds} of {len(one.configuration.settings.models.seeds)}",
                 "table": one.name,
                 "row": row,
             }
@@ -170,31 +179,28 @@ def best_taught(tables: Sequence[Recorded]) -> tuple[Recorded, str] | None:
     return next(one for one in tables if one.name == name), row
 
 
-def judged(goal: Goal, results: Sequence[Mapping], row: str) -> tuple[str, str]:
-    """Whether the row reaches the goal, ``yes``, ``no`` or ``not known``, and the number that says so."""
+def judged(goal: Goal, results: Sequence[Mapping], row: str) -> tuple[str, str, int]:
+    """Whether the row reaches the goal, ``yes``, ``no`` or ``not known``, the number that says so, and its seeds."""
     needed = {"accuracy": (), "below teacher": ("teacher",), "gap closed": ("linear", "teacher")}[goal.kind]
     values = paired(results, (row, *needed), goal.measure)
     if not values:
-        return "not known", f"no seed that {' and '.join(needed)} have as well"
+        return "not known", f"no seed that {' and '.join((row, *needed))} share", 0
     mine, *others = (statistics.fmean(column) for column in zip(*values, strict=True))
     if goal.kind == "accuracy":
-        return _verdict(mine >= goal.bound), f"{spread([value for (value,) in values])} %"
-    if goal.kind == "below teacher":
+        reached, told = mine >= goal.bound, f"{spread([value for (value,) in values])} %"
+    elif goal.kind == "below teacher":
+        below = others[0] - mine
         known = gain(results, "teacher", row, measure=goal.measure)
-        told = f"{others[0] - mine:.2f}" + (f" +- {known[1]:.2f}" if known else "")
-        return _verdict(others[0] - mine <= goal.bound), f"{told} points"
-    gap = gap_closed(results, row, low="linear", measure=goal.measure)
-    if gap is None:  # one seed
+        reached, told = below <= goal.bound, f"{below:.2f}" + (f" +- {known[1]:.2f} points" if known else " points")
+    else:
         linear, teacher = others
+        gap = gap_closed(results, row, low="linear", measure=goal.measure)
+        if teacher <= linear or (gap is not None and gap.share is None):
+            return "not known", f"a gap of {teacher - linear:.2f} points, which may be none", len(values)
         share = (mine - linear) / (teacher - linear)
-        return _verdict(100 * share >= goal.bound), f"{share:.0%}"
-    if gap.share is None:
-        return "not known", gap.words("from linear to teacher")
-    return _verdict(100 * gap.share >= goal.bound), f"{gap.share:.0%} ({gap.low:.0%} to {gap.high:.0%})"
-
-
-def _verdict(reached: bool) -> str:
-    return "yes" if reached else "no"
+        reached = 100 * share >= goal.bound
+        told = f"{share:.0%}" + (f" ({gap.low:.0%} to {gap.high:.0%})" if gap else "")
+    return "yes" if reached else "no", told, len(values)
 
 
 def _section(dataset: str, tables: Sequence[Recorded]) -> list[str]:
@@ -212,7 +218,10 @@ def _beside(tables: Sequence[Recorded], measure: str) -> list[dict[str, str]]:
     found = {one.name: by_row(one.results) for one in tables}
     lines = []
     for row in tables[0].table.rows:
-        cells = {name: [100 * r[measure] for r in rows.get(row, {}).values()] for name, rows in found.items()}
+        cells = {
+            name: [100 * result[measure] for result in rows.get(row, {}).values() if measure in result]
+            for name, rows in found.items()
+        }
         if any(cells.values()):
             told = {name: f"{spread(values)} ({len(values)})" if values else "" for name, values in cells.items()}
             lines.append({"row": row, **told})

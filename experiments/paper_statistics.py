@@ -142,7 +142,7 @@ def ratio_interval(ways: Sequence[float], gaps: Sequence[float]) -> tuple[float,
 
 def paired(results: Sequence[Mapping], names: Sequence[str], measure: str) -> list[tuple[float, ...]]:
     """What the rows measured [points], a tuple for each seed that all have."""
-    rows = by_row(results)
+    rows = by_row([result for result in results if measure in result])
     shared = set.intersection(*(set(rows.get(name, ())) for name in names))
     return [tuple(100 * rows[name][seed][measure] for name in names) for seed in sorted(shared)]
 

@@ -114,8 +114,8 @@ def test_the_exported_levels_alone_give_the_frames_of_the_trained_student(demo, 
 
 
 def test_verify_accepts_the_demo_file_and_names_what_was_changed(demo, tmp_path):
-    done = command("optics4f", "verify", str(demo / "masks.h5"))
-    assert (done.exit_code, done.stderr) == (0, "")
+    done = run("optics4f", "verify", str(demo / "masks.h5"))  # a process, whose libraries might warn
+    assert (done.returncode, done.stderr) == (0, "")
     changed = tmp_path / "masks.h5"
     changed.write_bytes((demo / "masks.h5").read_bytes())
     with h5py.File(changed, "r+") as file:
@@ -158,6 +158,13 @@ def test_a_bad_configuration_ends_in_one_line_and_code_2(tmp_path, change, messa
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refusal_is_all_that_a_process_says(tmp_path):
+    config = edited(tmp_path / "bad.toml", {"exposure = 0.5": ""})
+    done = run("experiments", "demo", str(config), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2 and not done.stdout
+    assert re.fullmatch(r"error: .*bench.camera.exposure is missing.*\n", done.stderr)
 
 
 @pytest.mark.parametrize("content", [None, b"this is not an image"])

@@ -11,11 +11,12 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.paper import gains, light_words, run_paper, table_rows
+from experiments.paper import RowsFailed, gains, light_words, run_paper, table_rows
 from experiments.paper_rows import PAPER_ROWS
 from experiments.paper_run import nonlinearity, paper_row
 from experiments.paper_settings import CONFIGURATIONS, load_paper
 from experiments.paper_statistics import SCOPE, gain, gap_closed, ratio_interval
+from experiments.sweep import Summary
 from kd.data.catalogue import load
 
 SMALL = CONFIGURATIONS / "paper_digits.toml"
@@ -225,12 +226,24 @@ def test_a_file_in_place_of_the_folder_is_told_of_and_stays(tmp_path):
 
 def test_images_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("OPTICS4F_DATA", str(tmp_path))
-    printed = CliRunner().invoke(
-        app, ["paper", "mnist", "--row", "readout_only", "--seed", "0", "--workers", "1", "--out", str(tmp_path / "o")]
-    )
-    assert printed.exit_code in (1, 2)
-    said = printed.output.replace("\n", " ")
-    assert "OPTICS4F_DATA" in said or "idx" in said
-    assert "1 of 1 runs failed" in said and "IndexError" not in said  # no table is made of nothing
-    assert said.count("FileNotFoundError") + said.count("ValueError") == 1, "why it failed is said once"
-    assert not list((tmp_path / "o").glob("*.md"))
+    asked = ["--row", "readout_only", "--row", "linear", "--seed", "0", "--workers", "1", "--out", str(tmp_path / "o")]
+    printed = CliRunner().invoke(app, ["paper", "mnist", *asked])
+    assert printed.exit_code == 2 and not printed.stdout
+    assert printed.stderr.count("\n") == 1 and "OPTICS4F_DATA" in printed.stderr, "said once, not by every run"
+    assert not (tmp_path / "o").exists()
+
+
+def test_no_table_is_made_of_runs_that_all_failed(small, tmp_path, monkeypatch):
+    full = "OSError: no space left"
+    monkeypatch.setattr("experiments.paper.sweep", lambda runs, *_: Summary(failed={run.key: full for run in runs}))
+    with pytest.raises(RowsFailed, match=f"2 of 2 runs failed. Started again, they are tried again. One with: {full}"):
+        run_paper(load_paper(small), tmp_path, Console(quiet=True), rows=["linear_kd"], seeds=[0], workers=1)
+    assert not list(tmp_path.rglob("*.md"))
+
+
+def test_images_that_the_bench_cannot_show_are_told_before_any_run(small, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(small.read_text().replace("size = 32, ", "").replace("shape = [32, 32]", "shape = [32, 96]", 1))
+    printed = CliRunner().invoke(app, ["paper", str(wrong), "--out", str(tmp_path / "o")])
+    assert printed.exit_code == 2 and "bench.object.shape must be [32, 32]" in printed.stderr
+    assert printed.stderr.count("\n") == 1 and not (tmp_path / "o").exists()
