@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from .paper import CLASSIFICATION, PaperTable, in_order
+from .paper import CLASSIFICATION, PaperTable
 from .paper_kept import recorded_runs
 from .paper_segmentation import SEGMENTATION, segments
 from .paper_settings import CONFIGURATIONS, PaperConfiguration, fingerprint, load_paper
@@ -118,7 +118,7 @@ def read_tables(folder: Path) -> list[Recorded]:
                 f"`paper {configuration.name} --record {folder}` records it again."
             )
         if results:
-            found.append(Recorded(configuration, table, in_order(results, table)))
+            found.append(Recorded(configuration, table, results))
     order = list(dict.fromkeys(goal.dataset for goal in GOALS))
     return sorted(found, key=lambda one: order.index(one.dataset) if one.dataset in order else len(order))
 

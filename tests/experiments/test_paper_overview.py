@@ -84,10 +84,17 @@ def test_a_share_of_a_gap_is_that_of_the_means():
 
 
 def test_each_measure_is_judged_by_itself():
-    goal = Goal("camvid", "gap closed", 50, "car_iou")
-    results = [{**run(row, 0, 0.5), "car_iou": car} for row, car in (("linear", 0.2), ("teacher", 0.6))]
-    assert judged(goal, [*results, {**run("physical_kd", 0, 0.9), "car_iou": 0.3}], "physical_kd") == ("no", "25%", 1)
-    assert judged(goal, [*results, run("physical_kd", 0, 0.9)], "physical_kd")[0] == "not known"
+    """Seeds that agree leave no width: intervals of the accuracies, which do not, would be wide."""
+    results = [
+        {**run(row, seed, test), "car_iou": car}
+        for row, car, *tests in (("linear", 0.2, 0.1, 0.3), ("teacher", 0.6, 0.8, 0.7), ("physical_kd", 0.3, 0.9, 0.2))
+        for seed, test in enumerate(tests)
+    ]
+    assert judged(Goal("camvid", "gap closed", 50, "car_iou"), results, "physical_kd") == ("no", "25% (25% to 25%)", 2)
+    below = Goal("camvid", "below teacher", 50, "car_iou")
+    assert judged(below, results, "physical_kd") == ("yes", "30.00 +- 0.00 points", 2)
+    without = [*results[:4], run("physical_kd", 0, 0.9)]
+    assert judged(below, without, "physical_kd")[0] == "not known"
 
 
 @pytest.fixture
