@@ -195,9 +195,12 @@ def judged(goal: Goal, results: Sequence[Mapping], row: str) -> tuple[str, str, 
     else:
         linear, teacher = others
         gap = gap_closed(results, row, low="linear", measure=goal.measure)
-        if teacher <= linear or (gap is not None and gap.share is None):
-            return "not known", f"a gap of {teacher - linear:.2f} points, which may be none", len(values)
+        none = f"a gap of {teacher - linear:.2f} points, which may be none"
+        if teacher <= linear:
+            return "not known", none, len(values)
         share = (mine - linear) / (teacher - linear)
+        if gap is not None and gap.share is None:
+            return "not known", f"{share:.0%} of {none}", len(values)
         reached = 100 * share >= goal.bound
         told = f"{share:.0%}" + (f" ({gap.low:.0%} to {gap.high:.0%})" if gap else "")
     return "yes" if reached else "no", told, len(values)

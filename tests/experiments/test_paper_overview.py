@@ -80,7 +80,9 @@ def test_a_share_of_a_gap_is_that_of_the_means():
     verdict, told, seeds = judged(goal, [*results, run("physical_kd", 1, 0.62)], "physical_kd")
     assert (verdict, seeds) == ("yes", 2) and re.fullmatch(r"51% \(-\d+% to \d+%\)", told)
     results += [run("physical_kd", 1, 0.4), run("linear", 2, 0.9), run("teacher", 2, 0.2), run("physical_kd", 2, 0.4)]
-    assert judged(goal, results, "physical_kd")[0] == "not known"
+    assert judged(goal, results, "physical_kd")[0] == "not known"  # linear is above the teacher
+    results[-2] = run("teacher", 2, 0.95)
+    assert judged(goal, results, "physical_kd") == ("not known", "-19% of a gap of 35.33 points, which may be none", 3)
 
 
 def test_each_measure_is_judged_by_itself():
