@@ -14,6 +14,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import pad
 
+from kd.camera_filter import Ratio, camera_frames
 from kd.channel_filter import filtered
 from kd.students import OpticalFrontEnd
 from optics4f.field import Field, Intensity, intensity
@@ -98,11 +99,15 @@ class ColourFrontEnd(OpticalFrontEnd):
 
     def _objects(self, images: Tensor) -> Tensor:
         """Amplitude of each channel on the image samples, turned by 180 degrees, ``(B, C, ...)``."""
-        light, step = self.bench.illumination, self.route.stride
-        encoded = light.encode(self.shown(images))[:, 0].unflatten(-1, (self.channels, -1)).transpose(1, 2)
+        encoded, step = self._encoded(images), self.route.stride
         spread = encoded.new_zeros(*encoded.shape[:2], *(step * (n - 1) + 1 for n in encoded.shape[-2:]))
         spread[..., ::step, ::step] = encoded.flip((-2, -1))
         return spread
+
+    def _encoded(self, images: Tensor) -> Tensor:
+        """Amplitude of each channel's pixels, ``(B, C, height, width)``."""
+        encoded = self.bench.illumination.encode(self.shown(images))[:, 0]
+        return encoded.unflatten(-1, (self.channels, -1)).transpose(1, 2)
 
     def _parts(self, psf: Tensor) -> Tensor:
         """What each channel meets of the PSFs ``(masks, ...)`` on its way to the camera: ``(masks, C, ...)``."""
@@ -131,7 +136,8 @@ class DifferentialFrontEnd(ColourFrontEnd):
     .. math:: y_k = \sum_c x_c * \left( |h_{2k, c}|^2 - |h_{2k + 1, c}|^2 \right)
 
     Masks ``2 k`` and ``2 k + 1`` of the SLM belong to kernel ``k``. Noise, levels and the full well are those of the
-    single exposures.
+    single exposures. With the PSF route :meth:`light` is on the camera's pixels, where these and the object's are
+    multiples of each other in image samples.
 
     Args:
         route: Its bench has a self-luminous object in ``intensity`` encoding, and two masks a kernel.
@@ -164,13 +170,20 @@ class DifferentialFrontEnd(ColourFrontEnd):
             for mode in self.bench.illumination.modes():
                 masks = self.route.mask_factors(mode.wavelength, frame)
                 total = total + mode.weight / frames * self._seen(images, mode, masks)
-        return Intensity(total, self.bench.image)
+        return Intensity(total, self.bench.image if self._ratio is None else self.bench.camera.grid)
+
+    @property
+    def _ratio(self) -> Ratio | None:
+        """Of the samples of camera and object, where the camera's pixels alone need to be computed."""
+        return Ratio.of(self.bench, self.route.stride) if isinstance(self.route, PSFRoute) else None
 
     def _seen(self, images: Tensor, mode: Mode, masks: Tensor) -> Tensor:
         """Intensity of one wavelength; kept for the gradient instead of computed twice, as the route would."""
         if not isinstance(self.route, PSFRoute):
             return self.route.self_luminous_intensity(self.shown(images), mode, masks)
         parts = self._parts(self.route.intensity_point_spread_functions(mode, masks))
+        if self._ratio is not None:
+            return camera_frames(intensity(self._encoded(images)), parts, self.bench, self._ratio)
         return filtered(intensity(self._objects(images)), parts, self._length(), self._window())
 
     def features(self, frames: Tensor) -> Tensor:

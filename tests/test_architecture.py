@@ -114,8 +114,10 @@ OPTICS = {
         *("field", "fourf", "fourier", "grid", "modulation", "sampling"),
         *("routes.conditions", "routes.geometry", "routes.route"),
     },
+    "routes.autocorrelation": {"field"},
     "routes.psf": {
         "elements.camera",
+        "routes.autocorrelation",
         "routes.convolution",
         "routes.window",
         *("field", "fourf", "fourier", "light", "modulation", "sampling"),
@@ -403,9 +405,11 @@ KD = {
     "__main__": {
         "optics4f.start",
     },
+    "camera_filter": {"channel_filter", "optics4f.elements.camera", "optics4f.fourf"},
     "channel_filter": {"optics4f.routes.once"},
     "cli": {"command", "data.places", "recipe", "optics4f.console"},
     "colour": {
+        "camera_filter",
         "channel_filter",
         "students",
         "optics4f.field",

@@ -17,10 +17,11 @@ from ..fourier import fourier_matrix, zoomed_fourier
 from ..light import Mode
 from ..modulation import phase_modulation
 from ..sampling import SamplingError, SamplingReport
+from .autocorrelation import Lags, autocorrelated, saves
 from .conditions import lens_checks, plane_checks
 from .convolution import convolved
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
-from .route import Route
+from .route import Route, trains
 from .window import Narrow, basis_of, to_window
 
 
@@ -185,12 +186,25 @@ class PSFRoute(Route):
         block = self.bench.illumination.block
         if block > 1 and self.stride % block == 0:
             return self._box_sum(intensity(self._psf_of_a_sample(mode, masks)), self.stride // block)
+        moves = trains(self.bench.slm_position) or trains(self.bench.camera_position)
+        if not (moves or self.plain_autograd) and saves(masks.shape[-2:], self.window, block):
+            return autocorrelated(self._factors(masks, mode.wavelength), *self._lags(mode))
         rows, columns = self.block_terms(mode)
         total: Tensor | float = 0.0
         for row in rows.unbind(1):
             there = intensity(self._transformed(mode, masks, (row, columns)))
             total = total + there.unflatten(-1, (block, -1)).sum(-2)
         return total
+
+    def _lags(self, mode: Mode) -> tuple[Lags, Lags]:
+        """What the masks' autocorrelations are summed up with, along y and x."""
+
+        def build() -> tuple[Lags, ...]:
+            matrices, terms = self._exact_matrices(mode), self._exact_block_terms(mode)
+            axes = zip(matrices, terms, (False, True), strict=True)
+            return tuple(Lags.of(matrix, term / term[:1], half=half).to(self._dtype) for matrix, term, half in axes)
+
+        return self._constant("lags", mode.wavelength, build, self.bench.slm_position, self.bench.camera_position)
 
     def _box_sum(self, values: Tensor, step: int) -> Tensor:
         """Sum over the samples of a logical pixel, which are imaged ``step`` image samples apart."""
@@ -249,46 +263,51 @@ class PSFRoute(Route):
         Differences are those of the logical pixels' middles; ``extra`` more of them reach from its first to its last
         sample.
         """
-        bench, place = self.bench, Geometry.of(self.bench)
 
         def build() -> tuple[Tensor, ...]:
-            weight = bench.slm.samples.pitch * bench.illumination.grid.pitch
-            weight /= math.sqrt(mode.wavelength * bench.lens1.focal_length)
-            matrices = []
-            for axis, n in enumerate(self.window):
-                logical = bench.illumination.logical_positions()[axis][0].to(self._device)
-                first = bench.image.coordinates(self._device)[axis].flatten()[0] + place.camera_shift[axis]
-                steps = torch.arange(n + extra, dtype=torch.float64, device=self._device) - extra / 2
-                differences = steps * bench.image.pitch
-                matrix = collins_matrix(
-                    differences + first + self.stretch * logical,
-                    self.slm_positions(axis),
-                    mode.wavelength,
-                    bench.lens2.focal_length,
-                    0.0,
-                    place.camera_axial,
-                )
-                matrices.append((weight * matrix).to(self._dtype))
-            return tuple(matrices)
+            return tuple(matrix.to(self._dtype) for matrix in self._exact_matrices(mode, extra))
 
-        return self._constant(f"window {extra}", mode.wavelength, build, bench.slm_position, bench.camera_position)
+        parts = (self.bench.slm_position, self.bench.camera_position)
+        return self._constant(f"window {extra}", mode.wavelength, build, *parts)
+
+    def _exact_matrices(self, mode: Mode, extra: int = 0) -> list[Tensor]:
+        """:meth:`_window_matrices` in complex128."""
+        bench, place = self.bench, Geometry.of(self.bench)
+        weight = bench.slm.samples.pitch * bench.illumination.grid.pitch
+        weight /= math.sqrt(mode.wavelength * bench.lens1.focal_length)
+        matrices = []
+        for axis, n in enumerate(self.window):
+            logical = bench.illumination.logical_positions()[axis][0].to(self._device)
+            first = bench.image.coordinates(self._device)[axis].flatten()[0] + place.camera_shift[axis]
+            steps = torch.arange(n + extra, dtype=torch.float64, device=self._device) - extra / 2
+            differences = steps * bench.image.pitch
+            matrix = collins_matrix(
+                differences + first + self.stretch * logical,
+                self.slm_positions(axis),
+                mode.wavelength,
+                bench.lens2.focal_length,
+                0.0,
+                place.camera_axial,
+            )
+            matrices.append(weight * matrix)
+        return matrices
 
     def block_terms(self, mode: Mode) -> tuple[Tensor, Tensor]:
         """What each sample inside a logical pixel adds in the Fourier plane, ``(SLM samples, block)`` along y and x."""
-        bench = self.bench
-        light = bench.illumination
 
         def build() -> tuple[Tensor, ...]:
-            scale = mode.wavelength * bench.lens1.focal_length
-            inside = torch.arange(light.block, dtype=torch.float64, device=self._device) - (light.block - 1) / 2
-            return tuple(
-                fourier_matrix(
-                    self.slm_positions(axis) - scale * mode.frequency[axis], inside * light.grid.pitch, scale
-                ).to(self._dtype)
-                for axis in (0, 1)
-            )
+            return tuple(terms.to(self._dtype) for terms in self._exact_block_terms(mode))
 
-        return self._constant(f"block {mode.frequency}", mode.wavelength, build, bench.slm_position)
+        return self._constant(f"block {mode.frequency}", mode.wavelength, build, self.bench.slm_position)
+
+    def _exact_block_terms(self, mode: Mode) -> list[Tensor]:
+        """:meth:`block_terms` in complex128."""
+        light, scale = self.bench.illumination, mode.wavelength * self.bench.lens1.focal_length
+        inside = torch.arange(light.block, dtype=torch.float64, device=self._device) - (light.block - 1) / 2
+        return [
+            fourier_matrix(self.slm_positions(axis) - scale * mode.frequency[axis], inside * light.grid.pitch, scale)
+            for axis in (0, 1)
+        ]
 
     def slm_positions(self, axis: int) -> Tensor:
         """Laboratory positions of the SLM's samples along one axis [m], shape ``(samples,)``, float64."""
