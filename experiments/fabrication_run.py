@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from kd.checkpoints import load_checkpoint
-from kd.data.catalogue import load
 from kd.data.images import DataSplits
 from kd.fabrication import MeasuredFrontEnd, Recorded, numbered, part_of, recorded
 from kd.objectives import Objective, TangentMatching
@@ -23,7 +22,7 @@ from .fabrication_bench import hidden_front_end
 from .fabrication_settings import UNMOVED, Compensation, load_fabrication
 from .fabrication_twin import fitted_twin
 from .paper_rows import PAPER_ROWS
-from .paper_run import EVALUATION_SEED, checkpoint
+from .paper_run import EVALUATION_SEED, checkpoint, load_data
 from .runs import provenance
 
 STATES = {
@@ -86,7 +85,7 @@ def fabrication_run(
     if settings not in (None, configuration.mark):
         raise ValueError(f"{config} and its table must stay as they were when the runs were started. Start again.")
     settings, paper = configuration.settings, configuration.paper.settings
-    data, how = load(paper.data.name, **paper.data.options), settings.compensation
+    data, how = load_data(paper), settings.compensation
     student, teacher = (PAPER_ROWS[row].build(paper, data, seed) for row in (settings.students.row, "teacher"))
     for row, model in ((settings.students.row, student), ("teacher", teacher)):
         load_checkpoint(checkpoint(students, row, seed), model)

@@ -15,7 +15,6 @@ import torch
 
 from kd.checkpoints import load_checkpoint, save_checkpoint
 from kd.colour import ColourFrontEnd
-from kd.data.catalogue import load
 from kd.data.images import DataSplits, LabelledImages
 from kd.students import OpticalFrontEnd, OpticalStudent
 from kd.training import TrainingSettings, evaluate, fit
@@ -25,6 +24,7 @@ from optics4f.effects import Flicker
 from .fidelity_effects import bench_with
 from .fidelity_settings import FidelityConfiguration, load_fidelity
 from .paper_rows import PAPER_ROWS
+from .paper_run import load_data
 
 EVALUATION_SEED = 0  # of the noise that test images see, the same for all runs
 TURNED = {"slm_rotation"}  # turns the grid of the PSFs, which that route refuses
@@ -217,7 +217,7 @@ def images_of(study: FidelityConfiguration) -> DataSplits:
     Raises:
         FileNotFoundError: They are not where images are looked for.
     """
-    data, counts = load(study.student.data.name, **study.student.data.options), study.study.images
+    data, counts = load_data(study.student), study.study.images
     cut = {
         name: _some(getattr(data, name), getattr(counts, name), counts.seed) for name in ("train", "validation", "test")
     }

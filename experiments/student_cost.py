@@ -15,7 +15,6 @@ from rich.console import Console
 from torch import nn
 
 from kd.complexity import digital_macs
-from kd.data.catalogue import load
 from optics4f.config import ConfigError, read_toml, validated
 from optics4f.devices import camera_device, gpu_device
 
@@ -28,6 +27,7 @@ from .measured_inference import Inference, machine, measure_models, modelled
 from .monte_carlo import drawn, resolved
 from .optical_settings import OpticalCostSettings
 from .paper_rows import PAPER_ROWS
+from .paper_run import load_data
 from .resolution_sweep import QUANTITIES, Curve, Quantity, captures, electronic_curve, fixed_energy
 from .runs import write_json, write_jsonl, write_text
 from .student_cost_report import cost_rows, report
@@ -154,7 +154,7 @@ def optical_draws(
 def networks(asked: StudentCost) -> tuple[dict[str, nn.Module], torch.Tensor]:
     """The digital rows of the table, and one image of its test set ``(1, C, height, width)``."""
     paper = asked.task.paper
-    data = load(paper.data.name, **paper.data.options)
+    data = load_data(paper)
     image = data.test.images[:1]
     image = image.float() / 255 if image.dtype == torch.uint8 else image
     return {row: PAPER_ROWS[row].build(paper, data, 0).eval() for row in asked.settings.students.digital}, image

@@ -125,6 +125,12 @@ def test_each_line_is_a_run_with_the_effects_that_its_place_names(small):
     assert {masks for part, _, masks in seen if part == "all"} == {"base", "with all"}
 
 
+def test_images_that_the_bench_does_not_show_are_refused(small, tmp_path):
+    (tmp_path / "wide.toml").write_text(small.read_text().replace("shape = [16, 16]", "shape = [16, 18]", 1))
+    with pytest.raises(ValueError, match=r"object.shape must be \[16, 16\] for images of digits.*got \[16, 18\]"):
+        images_of(load_fidelity(tmp_path / "wide.toml"))
+
+
 def test_a_student_is_evaluated_with_the_direction_of_its_own_seed(small, done):
     out, ledger = done
     study = load_fidelity(small)
