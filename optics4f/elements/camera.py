@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..field import Field, Intensity
 from ..grid import Grid
-from ..noise import read_noise, shot_noise
+from ..noise import delivered, poisson, read_noise
 from ..units import engineering, to_si
 from .sensor import Sensor
 
@@ -160,26 +160,56 @@ class Camera(nn.Module):
         """
         if self.sensor is None:
             raise ValueError("counts need a sensor, got an ideal camera. Use expected(), or give the camera a Sensor.")
-        pixels = self.binning**2
-        electrons, pattern = self._collected(field)
-        if generator is not None:
-            electrons = shot_noise(electrons, generator)
-        electrons = electrons.clamp(max=self.sensor.full_well * pixels)
-        electrons = electrons if pattern is None else electrons + pattern
-        gain = self.sensor.electrons_per_count
-        if generator is not None:
-            # Each summed pixel is rounded by itself: 1/12 of a count each, seen as noise by the sum.
-            rounding = (pixels - 1) * gain**2 / 12
-            electrons = read_noise(electrons, (pixels * self.sensor.read_noise**2 + rounding) ** 0.5, generator)
-        exact = electrons / gain + self.sensor.offset * pixels
-        counts = exact + (torch.round(exact) - exact).detach()
-        return counts.clamp(0, (2**self.sensor.bit_depth - 1) * pixels)
+        return self._delivered(field, generator)
 
     def forward(self, field: Field | Intensity, generator: torch.Generator | None = None) -> Tensor:
         if self.sensor is None:
             return self.integrated(field)
-        counts = self.counts(field, generator) - self.sensor.offset * self.binning**2
-        return counts * (self.sensor.electrons_per_count / self.white)
+        return self._delivered(field, generator, -self.sensor.offset * self.binning**2, self._counted / self.white)
+
+    @property
+    def _counted(self) -> float:
+        """Electrons a count [e-/DN]."""
+        return self.sensor.electrons_per_count
+
+    def _delivered(
+        self, field: Field | Intensity, generator: torch.Generator | None, level: float = 0.0, scale: float = 1.0
+    ) -> Tensor:
+        """``scale * (counts + level)``."""
+        electrons, pattern = self._collected(field)
+        learns = torch.is_grad_enabled() and electrons.requires_grad
+        counts, passing = self._read(electrons.detach(), pattern, generator, learns=learns)
+        if level:
+            counts.add_(level)
+        if scale != 1:
+            counts.mul_(scale)
+        return counts if passing is None else delivered(electrons, counts, passing, scale / self._counted)
+
+    @torch.no_grad()
+    def _read(
+        self, electrons: Tensor, pattern: Tensor | None, generator: torch.Generator | None, *, learns: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Counts [DN] for the mean ``electrons``; if something ``learns`` from them, which of them are within bounds.
+
+        In place, step by step: a frame has as many values as all feature maps behind it, and a pass over memory for
+        each step would take longer than the noise.
+        """
+        sensor, pixels = self.sensor, self.binning**2
+        gain, full = sensor.electrons_per_count, sensor.full_well * pixels
+        read = electrons.clone() if generator is None else poisson(electrons, generator)
+        passing = read <= full if learns else None
+        read.clamp_(max=full)
+        if pattern is not None:
+            read.add_(pattern)
+        if generator is not None:
+            # Each summed pixel is rounded by itself: 1/12 of a count each, seen as noise by the sum.
+            deviation = (pixels * sensor.read_noise**2 + (pixels - 1) * gain**2 / 12) ** 0.5
+            read = read_noise(read, deviation, generator)
+        counts = read.div_(gain).add_(sensor.offset * pixels).round_()
+        top = (2**sensor.bit_depth - 1) * pixels
+        if learns:
+            passing &= (counts >= 0).logical_and_(counts <= top)
+        return counts.clamp_(0, top), passing
 
     def _patterns(self, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Response and dark signal [e-] of each output pixel beside the mean: what differs from pixel to pixel."""
