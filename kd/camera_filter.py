@@ -25,6 +25,8 @@ from kd.channel_filter import filtered
 from optics4f.elements.camera import overlap
 from optics4f.fourf import FourF
 
+MOST_PLACES = 4
+
 
 class Ratio(NamedTuple):
     """Image samples of a camera's pixel and of an imaged object pixel, one a multiple of the other."""
@@ -34,11 +36,17 @@ class Ratio(NamedTuple):
 
     @classmethod
     def of(cls, bench: FourF, stride: int) -> Ratio | None:
-        """That of a bench; ``None`` where neither is a multiple of the other."""
+        """That of a bench; ``None`` where neither is a multiple of the other, or where it saves nothing.
+
+        That is with one sample a pixel of the camera, which leaves nothing to bin, and with more than
+        :data:`MOST_PLACES` object pixels along its side, whose squares are channels of the convolution.
+        """
         exact = bench.camera.grid.pitch / bench.image.pitch
         samples = round(exact)
-        whole = samples >= 1 and abs(exact - samples) < 1e-6 * samples
-        return cls(samples, stride) if whole and not (stride % samples and samples % stride) else None
+        whole = samples > 1 and abs(exact - samples) < 1e-6 * samples
+        if not whole or (stride % samples and samples % stride) or samples > MOST_PLACES * stride:
+            return None
+        return cls(samples, stride)
 
     @property
     def step(self) -> int:
@@ -68,7 +76,8 @@ def camera_frames(objects: Tensor, psf: Tensor, bench: FourF, ratio: Ratio) -> T
         _gathering(psf.shape[axis], overlap(pixels, camera.pitch, samples, image.pitch)[0], n, pixels, ratio).to(psf)
         for axis, pixels, samples, n in zip((-2, -1), camera.shape, image.shape, objects.shape[-2:], strict=True)
     )
-    kernels = torch.einsum("aep,kcpq,bfq->kcabef", rows, psf, columns).flatten(1, 3)
+    with torch.autocast(psf.device.type, enabled=False):  # light keeps its precision
+        kernels = torch.einsum("aep,kcpq,bfq->kcabef", rows, psf, columns).flatten(1, 3)
     places = _by_place(objects, ratio)
     starts = [n - 1 for n in places.shape[-2:]]
     lengths = tuple(4 * next_fast_len(ceil(n / 4)) for n in kernels.shape[-2:])

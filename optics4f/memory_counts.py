@@ -119,6 +119,7 @@ class Planes:
     matched: tuple[int, ...] = ()
     beside: bool = False  # image samples beside those of the window: read by interpolation
     shifted: bool = True  # samples of a self-luminous logical pixel see the same PSF, some image samples apart
+    padded: int = 0  # samples of a mask whose autocorrelation gives the PSF of such a pixel
 
     @classmethod
     def of(cls, route: Any) -> Planes:
@@ -137,7 +138,8 @@ class Planes:
         window = tuple(window.shape) if isinstance(window, Grid) else tuple(window)
         gaps, beside = 4 if displaced else len(lengths), not getattr(route, "_image_is_in_window", True)
         whole = getattr(route, "stride", 1) % bench.illumination.block == 0
-        return cls(*shapes, window, bench.illumination.dtype.itemsize, gaps, matched, beside, whole)
+        padded = getattr(route, "padded_mask", 0)
+        return cls(*shapes, window, bench.illumination.dtype.itemsize, gaps, matched, beside, whole, padded)
 
     @property
     def widest(self) -> int:
@@ -151,7 +153,8 @@ class Planes:
             return max(1, math.ceil(n * width / self.widest))
 
         planes = {name: tuple(map(like, getattr(self, name))) for name in ("source", "slm", "image", "window")}
-        return replace(self, **planes, matched=tuple(map(like, self.matched)))
+        padded = math.ceil(self.padded * (width / self.widest) ** 2)
+        return replace(self, **planes, matched=tuple(map(like, self.matched)), padded=padded)
 
     def seen(self, call: Call) -> int:
         """Bytes of the intensity at the image plane."""
@@ -240,6 +243,8 @@ def _self_luminous_psf(planes: Planes, call: Call, light: Light) -> Count:
         spreads += 2 * places * c * masks * window
     elif places > 1:
         spreads += 2 * light.block * c * masks * window  # the samples of a row stand beside each other
+    if places > 1:
+        spreads = max(spreads, (5.5 if call.gradient else 2.5) * c * masks * planes.padded)
     return replace(one, run=int(spreads) + spectra + one.building)
 
 

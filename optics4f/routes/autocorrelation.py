@@ -6,7 +6,7 @@ The amplitude that sample ``b`` of the pixel sends to a position is a Fourier su
 .. math:: \sum_b |h_b(x)|^2 = \sum_n \left( \sum_m M_{m+n} M_m^* \right) e^{-i k x n} \sum_b e^{-i s_b n}
 
 One pair of fast transforms for each mask, however many samples the pixel has, and half of the lags, for their sum is
-real.
+real. Darkness comes out to the precision of the brightest position, a little below zero as well as above.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ..field import intensity
 
 CACHED = 2**17  # complex numbers; beyond, fast transforms of what is padded lose more than they save
+TRANSFORMED = 30  # products of a matrix that take as long as the pair of transforms for each padded sample, measured
 
 
 class Lags(NamedTuple):
@@ -35,16 +37,16 @@ class Lags(NamedTuple):
             matrix: Of the sum, complex128, ``(positions, n)``; what all positions have in common may be any phase.
             sources: Factor of the samples in the light of each source, complex128, ``(n, sources)``: one at the first.
             half: Lags from 0 alone, each of the others standing for its opposite too; else all, as a transform of
-                length ``2 n`` has them.
+                :func:`padded` samples has them.
 
         Returns:
-            ``added`` of shape ``(positions, n)``, or ``(positions, 2 n)``; all in the precision given.
+            ``added`` of shape ``(positions, n)``, or ``(positions, padded(n))``; all in the precision given.
         """
         factor, relative = matrix[0], matrix / matrix[:1]
         added = relative * relative[:, :1].conj() * sources.sum(1)
         if half:
             return cls(factor, torch.cat((added[:, :1], 2 * added[:, 1:]), 1))
-        never = torch.zeros_like(added[:, :1])  # a lag of n samples, which masks of n have not
+        never = added.new_zeros(len(added), padded(len(factor)) - 2 * len(factor) + 1)  # lags that the mask has not
         return cls(factor, torch.cat((added, never, added[:, 1:].flip(1).conj()), 1))
 
     def to(self, dtype: torch.dtype) -> Lags:
@@ -52,8 +54,13 @@ class Lags(NamedTuple):
         return Lags(*(part.to(dtype) for part in self))
 
 
+def padded(samples: int) -> int:
+    """Length of a fast transform that has every lag of so many samples."""
+    return next_fast_len(2 * samples - 1)
+
+
 def saves(shape: tuple[int, int], window: tuple[int, int], block: int) -> bool:
-    """Whether this way takes fewer products than ``block`` transforms of masks, a row of sources in each.
+    """Whether this way is likely faster than ``block`` transforms of masks, a row of sources in each.
 
     Args:
         shape: Of the masks.
@@ -61,8 +68,10 @@ def saves(shape: tuple[int, int], window: tuple[int, int], block: int) -> bool:
         block: Samples along each side of a pixel.
     """
     (height, width), (rows, columns) = shape, window
+    samples = padded(height) * padded(width)
+    by_lags = rows * width * (padded(height) + columns) + TRANSFORMED * samples
     by_source = block * rows * width * (height + block * columns)
-    return 4 * height * width <= CACHED and rows * width * (2 * height + columns) < by_source
+    return samples <= CACHED and by_lags < by_source
 
 
 def autocorrelated(masks: Tensor, along_y: Lags, along_x: Lags) -> Tensor:
@@ -74,10 +83,11 @@ def autocorrelated(masks: Tensor, along_y: Lags, along_x: Lags) -> Tensor:
         along_x: Half of them.
     """
     height, width = masks.shape[-2:]
-    spectra = torch.fft.fft2(masks * along_y.factor[:, None] * along_x.factor, s=(2 * height, 2 * width))
+    lengths = (padded(height), padded(width))
     # A forward transform of what is real gives the conjugate of the backward one, which autocorrelations are.
-    lags = torch.fft.rfft2(intensity(spectra), norm="forward")[..., :width]
-    half_way = torch.view_as_real(along_y.added.conj() @ lags)
-    # The real part alone: a product of real numbers.
-    real = torch.view_as_real(along_x.added).flatten(-2)
-    return (half_way.flatten(-2) @ real.mT).clamp(min=0)  # where darkness is a little less than none
+    power = intensity(torch.fft.fft2(masks * along_y.factor[:, None] * along_x.factor, s=lengths))
+    lags = torch.fft.rfft2(power, norm="forward")[..., :width]
+    with torch.autocast(masks.device.type, enabled=False):  # light keeps its precision
+        half_way = torch.view_as_real(along_y.added.conj() @ lags)
+        # The real part alone: a product of real numbers.
+        return half_way.flatten(-2) @ torch.view_as_real(along_x.added).flatten(-2).mT

@@ -17,7 +17,7 @@ from ..fourier import fourier_matrix, zoomed_fourier
 from ..light import Mode
 from ..modulation import phase_modulation
 from ..sampling import SamplingError, SamplingReport
-from .autocorrelation import Lags, autocorrelated, saves
+from .autocorrelation import Lags, autocorrelated, padded, saves
 from .conditions import lens_checks, plane_checks
 from .convolution import convolved
 from .geometry import Geometry, collins_matrix, refuse_lens_aberrations
@@ -186,8 +186,7 @@ class PSFRoute(Route):
         block = self.bench.illumination.block
         if block > 1 and self.stride % block == 0:
             return self._box_sum(intensity(self._psf_of_a_sample(mode, masks)), self.stride // block)
-        moves = trains(self.bench.slm_position) or trains(self.bench.camera_position)
-        if not (moves or self.plain_autograd) and saves(masks.shape[-2:], self.window, block):
+        if self.padded_mask:
             return autocorrelated(self._factors(masks, mode.wavelength), *self._lags(mode))
         rows, columns = self.block_terms(mode)
         total: Tensor | float = 0.0
@@ -195,6 +194,15 @@ class PSFRoute(Route):
             there = intensity(self._transformed(mode, masks, (row, columns)))
             total = total + there.unflatten(-1, (block, -1)).sum(-2)
         return total
+
+    @property
+    def padded_mask(self) -> int:
+        """Samples of a mask that is padded for its autocorrelation; 0 where PSFs of pixels come another way."""
+        block, shape = self.bench.illumination.block, self.bench.slm.samples.shape
+        moves = trains(self.bench.slm_position) or trains(self.bench.camera_position)
+        if moves or self.plain_autograd or (block > 1 and self.stride % block == 0):
+            return 0
+        return math.prod(map(padded, shape)) if saves(shape, self.window, block) else 0
 
     def _lags(self, mode: Mode) -> tuple[Lags, Lags]:
         """What the masks' autocorrelations are summed up with, along y and x."""

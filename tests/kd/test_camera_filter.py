@@ -38,12 +38,13 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("pixel", "samples", "ratio"),
     [
-        ("40 um", 1, Ratio(1, 1)),
+        ("40 um", 1, None),  # nothing to bin
         ("40 um", 2, Ratio(2, 2)),  # as many samples in a pixel as between object pixels
         ("80 um", 2, Ratio(2, 1)),  # 2 x 2 object pixels in a pixel of the camera
         ("80 um", 4, Ratio(4, 2)),
         ("120 um", 3, Ratio(3, 1)),
-        ("20 um", 1, Ratio(1, 2)),  # 2 x 2 pixels of the camera in one of the object
+        ("20 um", 2, Ratio(2, 4)),  # 2 x 2 pixels of the camera in one of the object
+        ("200 um", 5, None),  # 5 x 5 object pixels in one of the camera: more channels than are saved
         ("60 um", 3, None),  # three samples and two: every sample is computed
     ],
 )
@@ -58,7 +59,7 @@ def test_frames_are_those_of_a_route_without_psf_whatever_the_samples(pixel, sam
     torch.testing.assert_close(hardware.camera(light), frames, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("pixel", "samples"), [("40 um", 2), ("80 um", 2), ("20 um", 1)])
+@pytest.mark.parametrize(("pixel", "samples"), [("40 um", 2), ("80 um", 2), ("20 um", 2)])
 def test_masks_learn_by_the_gradient_of_the_route_without_psf(pixel, samples):
     gradients = []
     for route in (PSFRoute, FourierLensRoute):
@@ -74,3 +75,32 @@ def test_a_displaced_camera_sees_the_displaced_frame():
     frames = hardware.camera(FourierLensRoute(hardware)(side_by_side(images())))
     front = DifferentialFrontEnd(PSFRoute(hardware), channels=CHANNELS, noise=False)
     torch.testing.assert_close(hardware.camera(front.light(images())), frames, rtol=1e-9, atol=1e-12)
+
+
+def test_a_camera_of_one_pixel_gathers_what_its_own_area_gets():
+    hardware = bench("80 um", 2)
+    hardware = FourF(
+        *(getattr(hardware, name) for name in ("illumination", "lens1", "slm", "lens2")),
+        Camera((1, 1), "80 um"),
+        samples_per_camera_pixel=2,
+    )
+    front = DifferentialFrontEnd(PSFRoute(hardware), channels=CHANNELS, noise=False)
+    assert front.light(images()).grid == hardware.camera.grid
+    frames = hardware.camera(FourierLensRoute(hardware)(side_by_side(images())))
+    torch.testing.assert_close(hardware.camera(front.light(images())), frames, rtol=1e-9, atol=1e-12)
+
+
+def test_pixels_that_nearly_are_a_multiple_are_none():
+    assert Ratio.of(bench("80 um", 2), 1) == Ratio(2, 1)
+    exchanged = bench("80 um", 2)
+    exchanged.camera = Camera((5, 4), "80.4 um")
+    assert Ratio.of(exchanged, 1) is None
+
+
+def test_mixed_precision_leaves_light_alone():
+    hardware = bench("80 um", 2)
+    hardware.slm.to(torch.float32)
+    front = DifferentialFrontEnd(PSFRoute(hardware), channels=CHANNELS, noise=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = front.light(images()).intensity
+    assert torch.equal(seen, front.light(images()).intensity)

@@ -7,6 +7,7 @@ import torch
 
 from optics4f import SLM, Camera, FourF, Grid, Illumination, Lens
 from optics4f.light import Mode, SelfLuminous
+from optics4f.memory_needs import route_need
 from optics4f.misalignment import Misalignment
 from optics4f.routes import FourierLensRoute, PSFRoute
 from optics4f.routes.autocorrelation import Lags, autocorrelated, saves
@@ -42,10 +43,20 @@ def test_the_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda m: autocorrelated(m, along_y, along_x), masks)
 
 
-def test_it_is_taken_where_it_saves_products_and_the_padded_masks_are_small():
+def test_it_is_taken_where_it_saves_time_and_the_padded_masks_are_small():
     assert saves((128, 128), (146, 194), 3)
     assert not saves((128, 128), (146, 194), 1), "one transform a mask is less than two"
     assert not saves((256, 256), (117, 117), 3), "padded to 512 x 512"
+    assert not saves((128, 128), (4, 4), 2), "fast transforms of all to get 16 positions"
+    assert saves((179, 179), (180, 180), 2) == saves((180, 180), (180, 180), 2), (
+        "a prime number is padded to a smooth one"
+    )
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Whatever the sizes."""
+    monkeypatch.setattr("optics4f.routes.psf.saves", lambda *_: True)
 
 
 CASES = {
@@ -74,7 +85,7 @@ def bench(dtype=torch.float64, **options) -> FourF:
 
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
-def test_frames_and_gradients_are_those_of_a_route_without_psf(options, monkeypatch):
+def test_frames_and_gradients_are_those_of_a_route_without_psf(options, always, monkeypatch):
     ways = []
     monkeypatch.setattr("optics4f.routes.psf.autocorrelated", lambda *a: ways.append(1) or autocorrelated(*a))
     images = torch.rand(2, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -91,17 +102,69 @@ def test_frames_and_gradients_are_those_of_a_route_without_psf(options, monkeypa
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-12)
 
 
-def test_single_precision_is_that_of_the_direct_sums(monkeypatch):
+def psf_without(monkeypatch, hardware, mode=None):
+    """Intensity PSFs by direct sums over the mask's samples."""
+    with monkeypatch.context() as patch:
+        patch.setattr("optics4f.routes.psf.saves", lambda *_: False)
+        return PSFRoute(hardware).intensity_point_spread_functions(mode)
+
+
+def test_single_precision_is_that_of_the_direct_sums(always, monkeypatch):
     hardware = bench(torch.float32)
     seen = PSFRoute(hardware).intensity_point_spread_functions()
-    monkeypatch.setattr("optics4f.routes.psf.saves", lambda *_: False)
-    exact = PSFRoute(bench()).intensity_point_spread_functions()
-    assert seen.min() >= 0
-    assert (seen - exact).abs().max() < 2e-6 * exact.max()
+    exact = psf_without(monkeypatch, bench())
+    error = (seen - exact) / exact.max()
+    assert seen.dtype == torch.float32 and error.abs().max() < 2e-6
 
 
-def test_positions_that_learn_keep_their_gradient():
+def test_darkness_is_as_often_below_zero_as_above():
+    """Of a Gaussian beam nothing is left a few widths away; what single precision makes of it adds up to nothing."""
+    y = torch.linspace(-3, 3, 64, dtype=torch.float64)
+    masks = torch.exp(-(y[:, None].square() + y.square())).to(torch.complex64)[None]
+    position = torch.linspace(-math.pi, math.pi, 96, dtype=torch.float64)[:, None]
+    rows, lit = torch.exp(-1j * position * torch.arange(64)), torch.ones(64, 1, dtype=torch.complex128)
+    lags = [Lags.of(rows, lit, half=half).to(torch.complex64) for half in (False, True)]
+    error = autocorrelated(masks, *lags)[0, 8:32, 8:32] / masks.real.sum() ** 2
+    assert 1e-10 < error.square().mean().sqrt() < 1e-6
+    assert abs(error.mean()) < 0.3 * error.square().mean().sqrt()
+
+
+def test_every_wavelength_and_every_place_has_lags_of_its_own(always, monkeypatch):
+    hardware = bench()
+    route = PSFRoute(hardware)
+    for wavelength in (532e-9, 450e-9, 532e-9):
+        mode = Mode(wavelength)
+        exact = psf_without(monkeypatch, bench(), mode)
+        torch.testing.assert_close(route.intensity_point_spread_functions(mode), exact, rtol=1e-9, atol=1e-12)
+    for part in ("camera_position", "slm_position"):
+        setattr(hardware, part, Misalignment(shift=("24 um", "-8 um")))
+        exact = psf_without(monkeypatch, bench(**{part: getattr(hardware, part)}))
+        torch.testing.assert_close(route.intensity_point_spread_functions(), exact, rtol=1e-9, atol=1e-12)
+        setattr(hardware, part, None)
+
+
+def test_mixed_precision_leaves_light_alone(always):
+    route = PSFRoute(bench(torch.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = route.intensity_point_spread_functions()
+    assert torch.equal(seen, route.intensity_point_spread_functions())
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_what_it_needs_is_counted(gradient):
+    """A padded mask's spectrum and its power, at the least: twice the bytes of the spectra."""
+    light = Illumination((24, 24), "20 um", "532 nm", samples_per_pixel=3, encoding="intensity", source=SelfLuminous())
+    slm = SLM(Grid((64, 64), "8 um"), masks=64, bit_depth=None)
+    hardware = FourF(light, Lens("60 mm"), slm, Lens("60 mm"), Camera((24, 24), "20 um"), samples_per_camera_pixel=1)
+    route = PSFRoute(hardware)
+    assert route.padded_mask == 128**2
+    need = route_need(route, torch.zeros(1, 1, 24, 24), gradient=gradient)
+    assert need.bytes > (4 if gradient else 2) * 64 * 8 * 128**2
+
+
+def test_positions_that_learn_keep_their_gradient(always):
     place = Misalignment(shift=("20 um", "0 um"), trainable=("shift",))
     hardware = bench(camera_position=place)
+    assert PSFRoute(hardware).padded_mask == 0 < PSFRoute(bench()).padded_mask
     PSFRoute(hardware).intensity_point_spread_functions(Mode(532e-9))[..., 0, 0].sum().backward()
     assert place.shift.grad.abs().min() > 0
