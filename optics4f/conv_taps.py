@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .design.tiling import TilePlan
+from .elements.camera import overlap
 from .elements.slm import Modulator
 from .fourf import FourF
 from .light import Mode
@@ -89,7 +90,7 @@ def _tap_weights(layer: TiledKernels, route: PSFRoute, axis: int, margin: int) -
     bench, size = route.bench, layer.kernel_size
     n, outputs = bench.illumination.shape[axis], bench.camera.grid.shape[axis]
     real = torch.empty(0, dtype=bench.illumination.dtype).real.to(route._device)
-    pixels = bench.camera._integration(bench.image, real)[axis]
+    pixels = overlap(outputs, bench.camera.grid.pitch, bench.image.shape[axis], bench.image.pitch).to(real)
     taps = range(-(size // 2) - margin, size - size // 2 + margin)
     weights = pixels.new_zeros(len(taps), route.window[axis])
     for row, tap in enumerate(taps):

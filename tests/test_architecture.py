@@ -153,7 +153,7 @@ OPTICS = {
     },
     "conv_arguments": set(),
     "conv_state": set(),
-    "conv_taps": {"design.tiling", "elements.slm", "fourf", "light", "routes"},
+    "conv_taps": {"design.tiling", "elements.camera", "elements.slm", "fourf", "light", "routes"},
     "conv_kernels": {"design.progress", "conv_arguments", "conv_taps", "design.kernel_masks", "elements.slm"},
     "conv": {
         "memory_needs",

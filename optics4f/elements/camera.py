@@ -74,7 +74,7 @@ class Camera(nn.Module):
         self.binning = binning
         self.exposure = exposure
         self.sensor = sensor
-        self._weights: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._weights: dict[tuple, tuple[Tensor | slice, Tensor | slice]] = {}
         self._drawn: dict[tuple, tuple[Tensor | None, Tensor | None]] = {}
 
     @property
@@ -94,7 +94,8 @@ class Camera(nn.Module):
         """Mean intensity over each pixel's area, shape ``(..., *grid.shape)``; part-covered samples count in part."""
         intensity = field.intensity
         rows, columns = self._integration(field.grid, intensity)
-        return _light(rows @ intensity @ columns.mT)
+        seen = intensity[..., rows, :].clone() if isinstance(rows, slice) else rows @ intensity
+        return _light(seen[..., columns] if isinstance(columns, slice) else seen @ columns.mT)
 
     def expected(self, field: Field | Intensity) -> Tensor:
         """Mean electrons of each output pixel before saturation [e-], dark signal and fixed patterns included."""
@@ -226,14 +227,20 @@ class Camera(nn.Module):
             self._drawn = {key: (response, dark)}
         return self._drawn[key]
 
-    def _integration(self, grid: Grid, intensity: Tensor) -> tuple[Tensor, Tensor]:
-        """Overlap of samples and pixels along y and x, cached for the grid that the camera looks at."""
+    def _integration(self, grid: Grid, intensity: Tensor) -> tuple[Tensor | slice, Tensor | slice]:
+        """Overlap of samples and pixels along y and x, cached for the grid that the camera looks at.
+
+        A slice where a pixel is a sample.
+        """
         key = (self.grid, grid, intensity.dtype, intensity.device)
         if key not in self._weights:
             with torch.inference_mode(False):  # a later call may want a gradient
                 weights = tuple(
-                    overlap(pixels, self.grid.pitch, samples, grid.pitch).to(intensity.device, intensity.dtype)
-                    for pixels, samples in zip(self.grid.shape, grid.shape, strict=True)
+                    _taken(shares) or shares.to(intensity.device, intensity.dtype)
+                    for shares in (
+                        overlap(pixels, self.grid.pitch, samples, grid.pitch)
+                        for pixels, samples in zip(self.grid.shape, grid.shape, strict=True)
+                    )
                 )
             self._weights = {key: weights}
         return self._weights[key]
@@ -284,3 +291,11 @@ def overlap(pixels: int, pixel_pitch: float, samples: int, sample_pitch: float) 
     low = torch.maximum(edges[:-1, None], cells[None, :-1])
     high = torch.minimum(edges[1:, None], cells[None, 1:])
     return (high - low).clamp(min=0) * (sample_pitch / pixel_pitch)
+
+
+def _taken(shares: Tensor) -> slice | None:
+    """Samples that pixels are, one each, where the ``shares`` of an axis say so."""
+    first = int(shares[0].argmax())
+    alike = torch.eye(*shares.shape[:1], shares.shape[1] - first, dtype=shares.dtype)
+    same = alike.shape[1] >= len(shares) and torch.allclose(shares[:, first:], alike, rtol=0, atol=1e-9)
+    return slice(first, first + len(shares)) if same else None

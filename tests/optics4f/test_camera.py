@@ -277,3 +277,15 @@ def test_a_camera_that_takes_no_picture_is_refused(options, message):
 def test_a_sensor_of_impossible_numbers_is_refused(numbers, message):
     with pytest.raises(ValueError, match=message):
         Sensor(*numbers)
+
+
+@pytest.mark.parametrize("samples", [(7, 8), (8, 9), (9, 12), (7, 20)])
+def test_pixels_that_are_samples_take_theirs_and_learn_from_them(samples, generator):
+    pixels = (7, 8)
+    light = torch.rand(2, *samples, dtype=torch.float64, generator=generator).requires_grad_()
+    seen = Camera(pixels, 4e-6).integrated(Intensity(light, Grid(samples, 4e-6)))
+    starts = [n // 2 - p // 2 for n, p in zip(samples, pixels, strict=True)]  # sample n // 2 is on the axis
+    wanted = light.detach()[:, starts[0] : starts[0] + 7, starts[1] : starts[1] + 8]
+    torch.testing.assert_close(seen.detach(), wanted, rtol=1e-12, atol=0)
+    seen.sum().backward()
+    assert light.grad.sum() == seen.numel() and light.grad.max() == 1
