@@ -18,7 +18,7 @@ class _Delivered(torch.autograd.Function):
 
     @staticmethod
     def forward(mean: Tensor, delivered: Tensor, passing: Tensor, gain: float) -> Tensor:
-        return delivered.view_as(delivered)
+        return delivered.clone()  # a view could not be changed in place
 
     @staticmethod
     def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
@@ -51,7 +51,7 @@ def delivered(mean: Tensor, drawn: Tensor, passing: Tensor, gain: float = 1.0) -
 
 @torch.no_grad()
 def poisson(rate: Tensor, generator: torch.Generator) -> Tensor:
-    r"""Poisson draws, several times as fast as :func:`torch.poisson` on a CPU where there is light.
+    r"""Poisson draws, several times as fast as :func:`torch.poisson` on a CPU where all means are large.
 
     .. math:: n = \mathrm{round}\left( \lambda + \sigma z + \frac{z^2 - 1}{6} + \frac{z - z^3}{72 \sigma} \right),
               \qquad \sigma^2 = \lambda - \tfrac{1}{12}
@@ -76,11 +76,14 @@ def poisson(rate: Tensor, generator: torch.Generator) -> Tensor:
     if not rate.numel():
         return rate.clone()
     low, high = (extreme.item() for extreme in torch.aminmax(rate))
+    if -math.inf < low and high < BRIGHT:
+        return torch.poisson(rate.clamp(min=0), generator=generator)
     normal = torch.empty_like(rate).normal_(generator=generator)
     square = normal.square()
     deviation = (rate - 1 / 12).clamp_(min=1).sqrt_()
-    drawn = torch.addcmul(rate, deviation, normal).add_(square, alpha=1 / 6).sub_(1 / 6)
-    drawn.addcdiv_(normal.mul_(square.neg_().add_(1)), deviation, value=1 / 72).round_()
+    whole = rate.floor()  # apart: single precision has not the digits to round a large number that is none
+    drawn = torch.addcmul(rate - whole, deviation, normal).add_(square, alpha=1 / 6).sub_(1 / 6)
+    drawn.addcdiv_(normal.mul_(square.neg_().add_(1)), deviation, value=1 / 72).round_().add_(whole)
     if not low >= BRIGHT:  # of means that are no number both extremes are none
         dim = (rate < BRIGHT).flatten().nonzero()[:, 0]
         drawn.view(-1)[dim] = torch.poisson(rate.flatten()[dim].clamp_(min=0), generator=generator)

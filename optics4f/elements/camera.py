@@ -94,8 +94,10 @@ class Camera(nn.Module):
         """Mean intensity over each pixel's area, shape ``(..., *grid.shape)``; part-covered samples count in part."""
         intensity = field.intensity
         rows, columns = self._integration(field.grid, intensity)
-        seen = intensity[..., rows, :].clone() if isinstance(rows, slice) else rows @ intensity
-        return _light(seen[..., columns] if isinstance(columns, slice) else seen @ columns.mT)
+        seen = intensity[..., rows, :] if isinstance(rows, slice) else rows @ intensity
+        if isinstance(columns, slice):  # a frame of its own, whoever changes it
+            return _light(seen[..., columns].clone(memory_format=torch.contiguous_format))
+        return _light(seen @ columns.mT)
 
     def expected(self, field: Field | Intensity) -> Tensor:
         """Mean electrons of each output pixel before saturation [e-], dark signal and fixed patterns included."""
@@ -178,7 +180,7 @@ class Camera(nn.Module):
     ) -> Tensor:
         """``scale * (counts + level)``."""
         electrons, pattern = self._collected(field)
-        learns = torch.is_grad_enabled() and electrons.requires_grad
+        learns = torch.is_grad_enabled()  # a tangent asks for no gradient, and wants one
         counts, passing = self._read(electrons.detach(), pattern, generator, learns=learns)
         if level:
             counts.add_(level)

@@ -289,3 +289,67 @@ def test_pixels_that_are_samples_take_theirs_and_learn_from_them(samples, genera
     torch.testing.assert_close(seen.detach(), wanted, rtol=1e-12, atol=0)
     seen.sum().backward()
     assert light.grad.sum() == seen.numel() and light.grad.max() == 1
+
+
+def plain(device: Camera, light: torch.Tensor, *, signal: bool) -> torch.Tensor:
+    """Counts or signal without noise, by the model that the module states, in steps that autograd knows."""
+    sensor, pixels = device.sensor, device.binning**2
+    response, pattern = device._patterns(light)
+    electrons = light * device.white * (1 if response is None else response) + sensor.mean_dark * pixels
+    electrons = electrons.clamp(max=sensor.full_well * pixels) + (0 if pattern is None else pattern)
+    exact = electrons / sensor.electrons_per_count + sensor.offset * pixels
+    counts = (exact + (exact.round() - exact).detach()).clamp(0, (2**sensor.bit_depth - 1) * pixels)
+    return (counts - sensor.offset * pixels) * sensor.electrons_per_count / device.white if signal else counts
+
+
+@pytest.mark.parametrize("signal", [False, True])
+@pytest.mark.parametrize(
+    "numbers", [{}, {"prnu": 0.05, "dsnu": 40.0}, {"offset": 5.0, "gain": 9.0}, {"gain": 1.0, "dsnu": 90.0}], ids=str
+)
+def test_frames_and_their_gradients_are_those_of_the_plain_steps(numbers, signal, generator):
+    device = Camera((20, 30), 4e-6, binning=2, exposure=0.9, sensor=Sensor(1000, 2.0, 8, 3.0, **numbers))
+    light = (torch.rand(3, 20, 30, dtype=torch.float64, generator=generator) * 1.6).square_()
+    light[0, :4] = 0.0
+    weights = torch.randn(light.shape, dtype=torch.float64, generator=generator)
+    results = []
+    take = device if signal else device.counts
+    for made in (lambda x: take(Intensity(x, device.grid)), lambda x: plain(device, x, signal=signal)):
+        x = light.clone().requires_grad_()
+        frames = made(x)
+        _, tangent = torch.func.jvp(made, (light,), (weights,))
+        (frames.clone() * weights).sum().backward()
+        results.append((frames.detach(), x.grad, tangent))
+    assert 0 < (results[1][1] == 0).double().mean() < 0.9, "some pixels saturate, others do not"
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    assert torch.equal(take(Intensity(light, device.grid)), results[0][0]), "the second frame is the first"
+
+
+def test_frames_are_nobody_elses_and_can_be_changed(generator):
+    for grid in (Grid((6, 5), 4e-6), Grid((6, 9), 4e-6)):
+        light = torch.rand(2, *grid.shape, generator=generator)
+        before = light.clone()
+        ideal = Camera((6, 5), 4e-6)(Intensity(light, grid))
+        assert ideal.is_contiguous()
+        ideal.mul_(3)
+        assert torch.equal(light, before)
+    light.requires_grad_()
+    Camera((6, 5), 4e-6, sensor=SENSOR)(Intensity(light, grid), generator).mul_(2).sum().backward()
+    assert light.grad.max() > 0
+
+
+def test_a_camera_looks_at_one_grid_and_type_after_the_other(generator):
+    device = Camera((4, 5), 4e-6)
+    for shape, pitch, dtype in (
+        ((4, 5), 4e-6, torch.float32),
+        ((11, 13), 2e-6, torch.float64),
+        ((8, 9), 4e-6, torch.float64),
+    ):
+        light = torch.rand(shape, dtype=dtype, generator=generator)
+        grid = Grid(shape, pitch)
+        seen = device.integrated(Intensity(light, grid))
+        assert seen.dtype == dtype
+        rows, columns = (overlap(p, 4e-6, n, pitch).to(dtype) for p, n in zip((4, 5), shape, strict=True))
+        torch.testing.assert_close(seen, rows @ light @ columns.mT)
+    device.grid = Grid((3, 3), 4e-6)
+    assert device.integrated(Intensity(light, grid)).shape == (3, 3)

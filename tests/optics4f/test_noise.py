@@ -103,3 +103,18 @@ def test_gradients_pass_a_gain_and_stop_where_nothing_passes():
     ones = torch.ones(3, dtype=torch.float64)
     _, tangent = torch.func.jvp(lambda m: delivered(m, drawn, passing, 0.5), (mean.detach(),), (ones,))
     assert torch.equal(tangent, slope)
+
+
+def test_single_precision_has_even_and_odd_numbers_alike(generator):
+    drawn = poisson(torch.full((400_000,), 6e6), generator)
+    assert abs((drawn % 2).mean().item() - 0.5) < 4 * 0.5 / math.sqrt(len(drawn))
+    # Kolmogorov's distance, as above
+    counts = np.arange(6e6 - 1e4, 6e6 + 1e4)
+    found = np.searchsorted(np.sort(drawn.double().numpy()), counts, side="right") / len(drawn)
+    assert np.abs(found - scipy.stats.poisson.cdf(counts, 6e6)).max() < 1.95 / math.sqrt(len(drawn))
+
+
+def test_draws_can_be_changed_in_place(generator):
+    electrons = torch.full((3,), 5e3, requires_grad=True)
+    shot_noise(electrons, generator).mul_(2).sum().backward()
+    assert electrons.grad.tolist() == [2, 2, 2]
